@@ -1,0 +1,241 @@
+//! The vocabulary of the system call table: what a row can say.
+#![forbid(unsafe_code)]
+
+use nix::errno::Errno;
+
+/// One system call and all that the sandbox knows of it.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// The kernel's name of the call.
+    pub(crate) name: &'static str,
+    /// Where the number comes from.
+    pub(crate) number: Number,
+    /// Ordered: the first rule whose conditions all hold decides.
+    pub(crate) rules: &'static [Rule],
+    /// What happens when no rule matches.
+    pub(crate) otherwise: Action,
+    /// What the broker does when the call is notified, and where its arguments are.
+    pub(crate) call: Option<Call>,
+}
+
+/// Where a call's number comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Number {
+    /// libseccomp resolves the name for each ABI.
+    Known,
+    /// Newer than libseccomp 2.5: this number on every ABI.
+    Everywhere(u32),
+    /// Newer than libseccomp 2.5, and only there on x86-64.
+    X86_64(u32),
+}
+
+/// A condition on registers and what follows when it holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rule {
+    /// All must hold.
+    pub(crate) when: &'static [Cond],
+    /// The answer then.
+    pub(crate) action: Action,
+}
+
+/// A test of one argument register, at the width the kernel uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cond {
+    /// The low 32 bits, masked, equal the value (`int` arguments: flags, descriptors, commands).
+    Low {
+        /// Argument index, 0 to 5.
+        arg: u8,
+        /// Bits looked at.
+        mask: u32,
+        /// What they must be.
+        is: u32,
+    },
+    /// The low 32 bits, masked, have at least one bit set.
+    Any {
+        /// Argument index, 0 to 5.
+        arg: u8,
+        /// Bits looked at.
+        mask: u32,
+    },
+    /// All 64 bits are zero (a null pointer; on 32-bit ABIs the 32 that exist).
+    Null {
+        /// Argument index, 0 to 5.
+        arg: u8,
+    },
+    /// At least one of the 64 bits is set.
+    NotNull {
+        /// Argument index, 0 to 5.
+        arg: u8,
+    },
+}
+
+/// What the filter answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// The kernel carries the call out.
+    Allow,
+    /// The call is handed to the supervisor if the class is mediated in this sandbox, and allowed if not.
+    Notify(Class),
+    /// The call fails with this errno; the text is the reason, for people.
+    Refuse(Errno, &'static str),
+    /// The call reports success and does nothing.
+    Pretend(&'static str),
+}
+
+/// What a sandbox mediates. A class that is off and can never be switched on is not trapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Class {
+    /// Stats that could be magic; not trapped in a sandbox that starts locked.
+    Magic,
+    /// Calls that change the file system.
+    Write,
+    /// Calls that look at it; trapped only when read sandboxing is armed.
+    Read,
+    /// execve and execveat: exec sandboxing, and `exec_lock`.
+    Exec,
+    /// Addresses.
+    Network,
+    /// Calls that change what the caller's identity or umask is; needed with `Write`, `Read` or `Network`.
+    Identity,
+}
+
+/// Which classes are trapped in one sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Shape {
+    /// See [`Class::Magic`].
+    pub(crate) magic: bool,
+    /// See [`Class::Write`].
+    pub(crate) write: bool,
+    /// See [`Class::Read`].
+    pub(crate) read: bool,
+    /// See [`Class::Exec`].
+    pub(crate) exec: bool,
+    /// See [`Class::Network`].
+    pub(crate) network: bool,
+}
+
+impl Shape {
+    /// Whether calls of this class are handed to the supervisor.
+    pub(crate) fn mediates(&self, class: Class) -> bool {
+        match class {
+            Class::Magic => self.magic,
+            Class::Write => self.write,
+            Class::Read => self.read,
+            Class::Exec => self.exec,
+            Class::Network => self.network,
+            Class::Identity => self.write || self.read || self.network,
+        }
+    }
+}
+
+/// What the broker is to do, and in which argument registers it finds what it needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call {
+    /// The function of the broker.
+    pub(crate) op: Op,
+    /// The (first) object.
+    pub(crate) at: At,
+    /// The second object: new name of rename and link, link path of symlink.
+    pub(crate) to: At,
+    /// Open flags, `AT_` flags or rename flags.
+    pub(crate) flags: Option<u8>,
+    /// Mode, or the pointer to times, or the first of uid and gid, or the name of an attribute, or
+    /// the length of truncate (or its low half), or the pointer to `open_how`: see each [`Op`].
+    pub(crate) value: Option<u8>,
+    /// The l-variants: the last component is never followed.
+    pub(crate) nofollow: bool,
+}
+
+/// Where an object's name is: a directory descriptor's register and a path's.
+///
+/// No `dirfd`: relative to the working directory. A `dirfd` and no `path`: the descriptor itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct At {
+    /// Register of the directory descriptor.
+    pub(crate) dirfd: Option<u8>,
+    /// Register of the pointer to the path.
+    pub(crate) path: Option<u8>,
+}
+
+/// The functions of the broker, one for each kind of call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Op {
+    /// `open`, `openat`: flags, value = mode.
+    Open,
+    /// `creat`: value = mode.
+    Creat,
+    /// `openat2`: value = pointer to `open_how`, its size in the next register.
+    Openat2,
+    /// `mkdir`, `mkdirat`: value = mode.
+    Mkdir,
+    /// `mknod`, `mknodat`: value = mode, device in the next register.
+    Mknod,
+    /// `rmdir`.
+    Rmdir,
+    /// `unlink`, `unlinkat` with flags.
+    Unlink,
+    /// `rename`, `renameat`, `renameat2` with flags: at -> to.
+    Rename,
+    /// `link`, `linkat` with flags: at -> to.
+    Link,
+    /// `symlink`, `symlinkat`: at.path = the target's text, to = the new link.
+    Symlink,
+    /// `truncate`: value = length.
+    Truncate,
+    /// `truncate64` of 32-bit x86: value = low half of the length, high half in the next register.
+    Truncate64,
+    /// `chmod`, `fchmod`, `fchmodat`, `fchmodat2` with flags: value = mode.
+    Chmod,
+    /// `chown` family with 32-bit ids: value = uid, gid in the next register.
+    Chown,
+    /// `chown`, `lchown`, `fchown` of 32-bit x86 with 16-bit ids.
+    Chown16,
+    /// `utime`: value = pointer to `utimbuf`.
+    Utime,
+    /// `utimes`, `futimesat`: value = pointer to two `timeval`.
+    Utimes,
+    /// `utimensat` with flags: value = pointer to two `timespec`.
+    Utimensat,
+    /// `utimensat_time64` of 32-bit x86: value = pointer to two 64-bit `timespec`.
+    UtimensatTime64,
+    /// `setxattr`, `lsetxattr`, `fsetxattr`: value = pointer to the name; value pointer, size, flags follow.
+    Setxattr,
+    /// `setxattrat` with flags: value = pointer to the name; pointer to `xattr_args` and its size follow.
+    Setxattrat,
+    /// `removexattr`, `lremovexattr`, `fremovexattr`, `removexattrat` with flags: value = pointer to the name.
+    Removexattr,
+    /// `file_setattr` with flags (register 4): value = pointer to `file_attr`, its size in the next register.
+    FileSetattr,
+    /// `access`, `faccessat`, `faccessat2` with flags: value = mode.
+    Access,
+    /// A stat that may be magic: value = pointer to the buffer. Native `struct stat` of the ABI.
+    Stat,
+    /// `stat64`, `fstatat64` of 32-bit x86.
+    Stat64,
+    /// `statx`: value = pointer to the buffer.
+    Statx,
+    /// `execve`, `execveat` with flags.
+    Exec,
+    /// `bind`: value = pointer to the address, its length in the next register; at.dirfd = the socket.
+    Bind,
+    /// `connect`: as bind.
+    Connect,
+    /// `listen`: at.dirfd = the socket.
+    Listen,
+    /// `sendto`: at.dirfd = the socket; value = pointer to the data (length, flags, address, its length follow).
+    Sendto,
+    /// `sendmsg`: at.dirfd = the socket; value = pointer to the `msghdr`; flags.
+    Sendmsg,
+    /// `sendmmsg`: at.dirfd = the socket; value = pointer to the `mmsghdr`s, their number next; flags.
+    Sendmmsg,
+    /// `socketcall` of 32-bit x86: the sub-call in register 0, value = pointer to its arguments.
+    Socketcall,
+    /// `socket`, `socketpair`: the domain in register 0, type in 1, protocol in 2.
+    Socket,
+    /// A call that changes the caller's uid, gid, groups or capabilities.
+    Identity,
+    /// `umask`: value = mask.
+    Umask,
+    /// An `ioctl` that changes attributes through a descriptor (`FS_IOC_SETFLAGS` …): at.dirfd; value = command, argument next.
+    FsIoctl,
+}
