@@ -1,1 +1,53 @@
-//! sys
+//! Every raw system call and every `unsafe` block, behind safe functions named as the kernel names them.
+//!
+//! A function takes borrowed descriptors and owned results, types for numbers that belong to another process
+//! ([`Pid`], [`CallerFd`]), and answers with [`Errno`]. Nothing here knows of policy.
+
+pub(crate) mod child;
+pub(crate) mod creds;
+pub(crate) mod fs;
+pub(crate) mod memory;
+pub(crate) mod net;
+pub(crate) mod process;
+pub(crate) mod seccomp;
+
+pub(crate) use nix::errno::Errno;
+
+/// The result of a system call.
+pub(crate) type Result<T> = std::result::Result<T, Errno>;
+
+/// A thread or process id of the sandbox, always positive: 0 would name ourselves to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Pid(libc::pid_t);
+
+impl Pid {
+    /// `None` for 0 (a task outside our pid namespace) and for negative numbers.
+    pub(crate) fn new(raw: i32) -> Option<Self> {
+        (raw > 0).then_some(Self(raw))
+    }
+
+    /// The kernel's number.
+    pub(crate) fn raw(self) -> libc::pid_t {
+        self.0
+    }
+}
+
+impl std::fmt::Display for Pid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A descriptor number of the caller's table: never to be used as one of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CallerFd(pub(crate) i32);
+
+/// The result of a call that answers with -1 and `errno`.
+fn check(result: libc::c_long) -> Result<libc::c_long> {
+    if result == -1 { Err(Errno::last()) } else { Ok(result) }
+}
+
+/// As [`check`], for calls of which only success matters.
+fn unit(result: libc::c_long) -> Result<()> {
+    check(result).map(|_| ())
+}

@@ -1,1 +1,243 @@
-//! tracee
+//! Looking at and into the caller: its memory, descriptors, directories and credentials.
+//!
+//! Whatever comes from here is hostile. Everything is of the *thread* that waits in the call: descriptor table,
+//! working directory, umask and credentials can differ from its leader's, and the leader may be gone.
+#![forbid(unsafe_code)]
+
+mod identity;
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+pub(crate) use identity::{Identity, parent, status_mask};
+
+use crate::sys::fs::Proc;
+use crate::sys::memory::Access;
+use crate::sys::seccomp::{self, Notification};
+use crate::sys::{CallerFd, Errno, Pid, process};
+
+/// Bytes of a page of the machine: reads of unknown length end at a page's boundary.
+const PAGE: u64 = 4096;
+const PATH_MAX: usize = libc::PATH_MAX as usize;
+
+/// What is the same for all callers of a sandbox.
+#[derive(Debug)]
+pub(crate) struct Sight {
+    /// The listener.
+    pub(crate) listener: OwnedFd,
+    /// `/proc`.
+    pub(crate) proc: Proc,
+    /// How memory is reached.
+    pub(crate) memory: Access,
+}
+
+/// Why a call is not answered with a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The call fails with this errno.
+    Errno(Errno),
+    /// The caller does not wait any more: nothing is to be done, and nobody to be told.
+    Gone,
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
+    }
+}
+
+/// A result that can also be that the caller is gone.
+pub(crate) type Result<T> = std::result::Result<T, Stop>;
+
+/// A path as the caller wrote it: read once, at most `PATH_MAX` bytes with the NUL. It lives on the stack.
+pub(crate) struct CallerPath {
+    bytes: [u8; PATH_MAX],
+    len: usize,
+}
+
+impl CallerPath {
+    /// The path without its NUL.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// The path with its NUL.
+    pub(crate) fn as_c(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
+    }
+}
+
+/// The thread that waits in one call.
+pub(crate) struct Caller<'s> {
+    /// What is the same for all.
+    pub(crate) sight: &'s Sight,
+    /// The call.
+    pub(crate) call: Notification,
+    tgid: Cell<Option<Pid>>,
+}
+
+impl<'s> Caller<'s> {
+    /// The caller of this notification.
+    pub(crate) fn new(sight: &'s Sight, call: Notification) -> Self {
+        Self { sight, call, tgid: Cell::new(None) }
+    }
+
+    /// The listener.
+    pub(crate) fn listener(&self) -> BorrowedFd<'s> {
+        std::os::fd::AsFd::as_fd(&self.sight.listener)
+    }
+
+    /// Whether the call was made in the 32-bit ABI of x86.
+    pub(crate) fn is_32bit(&self) -> bool {
+        self.call.arch == crate::gate::AUDIT_ARCH_I386
+    }
+
+    /// The argument in this register: 32 bits of it where the ABI has no more.
+    pub(crate) fn arg(&self, index: u8) -> u64 {
+        let value = self.call.args.get(usize::from(index)).copied().unwrap_or(0);
+        if self.is_32bit() { u64::from(value as u32) } else { value }
+    }
+
+    /// The argument as the kernel takes an `int` or `unsigned int`: its low half.
+    pub(crate) fn int(&self, index: u8) -> i32 {
+        self.arg(index) as i32
+    }
+
+    /// The argument as a descriptor number of the caller's.
+    pub(crate) fn fd(&self, index: u8) -> CallerFd {
+        CallerFd(self.int(index))
+    }
+
+    /// Whether the caller still waits. To be asked after the last look at it and before anything is done:
+    /// only then was all that was seen really its own, and not of a process that got its number.
+    pub(crate) fn check(&self) -> Result<()> {
+        if seccomp::id_valid(self.listener(), self.call.id) { Ok(()) } else { Err(Stop::Gone) }
+    }
+
+    /// Reads exactly `buf.len()` bytes.
+    pub(crate) fn read(&self, addr: u64, buf: &mut [u8]) -> Result<()> {
+        match self.read_some(addr, buf)? {
+            n if n == buf.len() => Ok(()),
+            _ => Err(Errno::EFAULT.into()),
+        }
+    }
+
+    /// Reads up to `buf.len()` bytes, fewer where memory ends.
+    pub(crate) fn read_some(&self, addr: u64, buf: &mut [u8]) -> Result<usize> {
+        self.sight.memory.read(self.call.tid, addr, buf).map_err(|errno| match errno {
+            Errno::ESRCH => Stop::Gone,
+            // Not dumpable, or of another user: what cannot be read cannot be allowed.
+            Errno::EPERM | Errno::EACCES => {
+                log::warn!("the memory of process {} cannot be read ({errno}): its call is refused", self.call.tid);
+                Stop::Errno(Errno::EPERM)
+            }
+            errno => Stop::Errno(errno),
+        })
+    }
+
+    /// Writes `bytes`, all of them.
+    pub(crate) fn write(&self, addr: u64, bytes: &[u8]) -> Result<()> {
+        Ok(self.sight.memory.write(self.call.tid, addr, bytes)?)
+    }
+
+    /// Reads the path at `addr`. `ENAMETOOLONG` without a NUL in `PATH_MAX` bytes, `EFAULT` as the kernel.
+    pub(crate) fn path(&self, addr: u64) -> Result<CallerPath> {
+        let mut path = CallerPath { bytes: [0; PATH_MAX], len: 0 };
+        path.len = self.text(addr, &mut path.bytes)?.ok_or(Errno::ENAMETOOLONG)?;
+        Ok(path)
+    }
+
+    /// Reads a NUL-terminated text into `buf` and returns its length; `None` where it does not fit.
+    pub(crate) fn text(&self, addr: u64, buf: &mut [u8]) -> Result<Option<usize>> {
+        let mut len = 0;
+        while len < buf.len() {
+            let here = addr.checked_add(len as u64).ok_or(Errno::EFAULT)?;
+            // To the end of the page: what is behind it need not be mapped.
+            let chunk = ((PAGE - here % PAGE) as usize).min(buf.len() - len);
+            self.read(here, &mut buf[len..len + chunk])?;
+            if let Some(nul) = buf[len..len + chunk].iter().position(|byte| *byte == 0) {
+                return Ok(Some(len + nul));
+            }
+            len += chunk;
+        }
+        Ok(None)
+    }
+
+    /// The process that the calling thread belongs to.
+    pub(crate) fn tgid(&self) -> Result<Pid> {
+        if let Some(tgid) = self.tgid.get() {
+            return Ok(tgid);
+        }
+        let mut buf = [0; 4096];
+        let tgid = identity::tgid(self.sight.proc.read(self.call.tid, "status", &mut buf)?).ok_or(Stop::Gone)?;
+        self.check()?;
+        self.tgid.set(Some(tgid));
+        Ok(tgid)
+    }
+
+    /// Credentials, groups and umask of the calling thread, as they are now.
+    pub(crate) fn identity(&self) -> Result<Identity> {
+        // Groups: up to 65536 of at most 11 bytes.
+        let mut small = [0; 4096];
+        let text = self.sight.proc.read(self.call.tid, "status", &mut small)?;
+        let identity = if text.len() < 4096 {
+            Identity::parse(text)
+        } else {
+            let mut large = vec![0; 1 << 20];
+            Identity::parse(self.sight.proc.read(self.call.tid, "status", &mut large)?)
+        };
+        self.check()?;
+        Ok(identity.ok_or(Errno::EPERM)?)
+    }
+
+    /// The controlling terminal of the caller's session, as a device number.
+    pub(crate) fn terminal(&self) -> Result<Option<u64>> {
+        let mut buf = [0; 1024];
+        let text = self.sight.proc.read(self.call.tid, "stat", &mut buf)?;
+        Ok(identity::terminal(text).filter(|device| *device != 0))
+    }
+
+    /// Pins the working directory.
+    pub(crate) fn cwd(&self) -> Result<OwnedFd> {
+        Ok(self.sight.proc.cwd(self.call.tid)?)
+    }
+
+    /// Pins what a descriptor of the caller refers to.
+    pub(crate) fn descriptor(&self, fd: CallerFd) -> Result<OwnedFd> {
+        Ok(self.sight.proc.fd(self.call.tid, fd)?)
+    }
+
+    /// Whether a descriptor of the caller was opened with `O_PATH`, so that calls on the file itself fail.
+    pub(crate) fn is_path_only(&self, fd: CallerFd) -> Result<bool> {
+        let mut buf = [0; 1024];
+        let text = self.sight.proc.read(self.call.tid, &format!("fdinfo/{}", fd.0), &mut buf)?;
+        let flags = identity::field(text, "flags:").and_then(|flags| std::str::from_utf8(flags).ok());
+        let flags = flags.and_then(|flags| i64::from_str_radix(flags.trim(), 8).ok()).ok_or(Errno::EBADF)?;
+        Ok(flags & i64::from(libc::O_PATH) != 0)
+    }
+
+    /// A duplicate of a socket of the caller: the same open file description.
+    pub(crate) fn duplicate(&self, fd: CallerFd) -> Result<OwnedFd> {
+        if fd.0 < 0 {
+            return Err(Errno::EBADF.into());
+        }
+        let pidfd = match process::pidfd_open_thread(self.call.tid) {
+            Err(Errno::EINVAL) => self.pidfd_of_leader()?,
+            other => other.map_err(|_| Stop::Gone)?,
+        };
+        let duplicate = process::pidfd_getfd(std::os::fd::AsFd::as_fd(&pidfd), fd)?;
+        self.check()?;
+        Ok(duplicate)
+    }
+
+    /// Before Linux 6.9 a pidfd names a process: right for a thread only if it shares the leader's table.
+    fn pidfd_of_leader(&self) -> Result<OwnedFd> {
+        let tgid = self.tgid()?;
+        if tgid != self.call.tid {
+            log::warn!("thread {} of {tgid}: its descriptors cannot be told from its leader's before Linux 6.9", self.call.tid);
+            return Err(Errno::EPERM.into());
+        }
+        process::pidfd_open(tgid).map_err(|_| Stop::Gone)
+    }
+}

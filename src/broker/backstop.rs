@@ -1,0 +1,37 @@
+//! The second lock: a Landlock domain in which everything that the broker mediates is refused everywhere.
+//!
+//! The supervisor stays outside of it, so what it does for a caller succeeds, and what nobody thought of is refused
+//! by the kernel. Which rights are handled follows from the same [`Shape`] as the filter.
+#![forbid(unsafe_code)]
+
+use std::os::fd::OwnedFd;
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope,
+};
+
+use crate::gate::Shape;
+
+/// A ruleset without rules, to be entered by the child. `None`: this kernel has no Landlock, or nothing is handled.
+pub(crate) fn ruleset(shape: &Shape) -> Result<Option<OwnedFd>, landlock::RulesetError> {
+    let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort);
+    let mut files = BitFlags::<AccessFs>::empty();
+    if shape.write {
+        // IOCTL_DEV is no writing; an ioctl that is, is in the filter's table.
+        files |= AccessFs::from_write(ABI::V6) & !AccessFs::IoctlDev;
+    }
+    if shape.read {
+        files |= AccessFs::ReadFile | AccessFs::ReadDir;
+    }
+    if files.is_empty() && !shape.network {
+        return Ok(None);
+    }
+    if !files.is_empty() {
+        ruleset = ruleset.handle_access(files)?;
+    }
+    if shape.network {
+        ruleset = ruleset.handle_access(AccessNet::BindTcp | AccessNet::ConnectTcp)?;
+        ruleset = ruleset.scope(Scope::AbstractUnixSocket)?;
+    }
+    Ok(ruleset.scope(Scope::Signal)?.create()?.into())
+}

@@ -1,0 +1,258 @@
+//! Calls that create, remove and rename names: each on the last name in a pinned directory.
+#![forbid(unsafe_code)]
+
+use std::os::fd::AsFd;
+
+use super::cx::{AT_EMPTY_PATH, Answer, Cx};
+use super::judge::{self, Refusal};
+use crate::policy::Access;
+use crate::report::{Subject, arguments};
+use crate::resolve::{self, Base, Entry, Object, Place};
+use crate::sys::Errno;
+use crate::sys::fs;
+use crate::tracee::Result;
+
+/// Resolves the name at `at` and, unless it cannot be one, asks whether it may be created.
+fn creating(
+    cx: &mut Cx<'_>,
+    entry: &Entry,
+    slash_needs_directory: bool,
+    details: impl FnOnce() -> String,
+) -> Result<()> {
+    if entry.fixed {
+        return cx.caller.check();
+    }
+    cx.may_write(&entry.path, details, |_| match fs::lstat(entry.dir.as_fd(), &bare(entry)) {
+        Ok(_) => Some(Errno::EEXIST),
+        Err(Errno::ENOENT) if slash_needs_directory && has_slash(entry) => Some(Errno::ENOENT),
+        Err(Errno::ENOENT) => None,
+        Err(errno) => Some(errno),
+    })
+}
+
+fn has_slash(entry: &Entry) -> bool {
+    entry.name.to_bytes().ends_with(b"/")
+}
+
+/// The name without a slash behind it.
+fn bare(entry: &Entry) -> std::ffi::CString {
+    let name = entry.name.to_bytes();
+    fs::c_string(name.strip_suffix(b"/").unwrap_or(name)).unwrap_or_default()
+}
+
+/// mkdir(2), mkdirat(2).
+pub(super) fn mkdir(cx: &mut Cx<'_>) -> Result<Answer> {
+    let mode = cx.value_int(0)?;
+    let path = cx.path(cx.call.at)?;
+    let base = cx.base(cx.call.at, path.as_c())?;
+    cx.as_caller(|cx| {
+        let entry = resolve::entry(&cx.caller, base, path.as_c())?;
+        creating(cx, &entry, false, || format!(", {}", arguments::mode(mode)))?;
+        cx.with_umask(|_| fs::mkdirat(entry.dir.as_fd(), &entry.name, mode))??;
+        Ok(Answer::Value(0))
+    })
+}
+
+/// mknod(2), mknodat(2).
+pub(super) fn mknod(cx: &mut Cx<'_>) -> Result<Answer> {
+    let (mode, device) = (cx.value_int(0)?, cx.value_int(1)?);
+    let path = cx.path(cx.call.at)?;
+    let base = cx.base(cx.call.at, path.as_c())?;
+    cx.as_caller(|cx| {
+        let entry = resolve::entry(&cx.caller, base, path.as_c())?;
+        creating(cx, &entry, true, || format!(", {}", arguments::mode(mode)))?;
+        cx.with_umask(|_| fs::mknodat(entry.dir.as_fd(), &entry.name, mode, device))??;
+        Ok(Answer::Value(0))
+    })
+}
+
+/// symlink(2), symlinkat(2): the target is a text, of which only the length is checked.
+pub(super) fn symlink(cx: &mut Cx<'_>) -> Result<Answer> {
+    let target = cx.path(cx.call.at)?;
+    if target.bytes().is_empty() {
+        return Err(Errno::ENOENT.into());
+    }
+    let path = cx.path(cx.call.to)?;
+    let base = cx.base(cx.call.to, path.as_c())?;
+    cx.as_caller(|cx| {
+        let entry = resolve::entry(&cx.caller, base, path.as_c())?;
+        creating(cx, &entry, true, || format!(" -> {}", arguments::path(target.bytes())))?;
+        fs::symlinkat(target.as_c(), entry.dir.as_fd(), &entry.name)?;
+        Ok(Answer::Value(0))
+    })
+}
+
+/// rmdir(2).
+pub(super) fn rmdir(cx: &mut Cx<'_>) -> Result<Answer> {
+    remove(cx, libc::AT_REMOVEDIR)
+}
+
+/// unlink(2), unlinkat(2).
+pub(super) fn unlink(cx: &mut Cx<'_>) -> Result<Answer> {
+    let flags = cx.flags();
+    if flags & !libc::AT_REMOVEDIR != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    remove(cx, flags)
+}
+
+fn remove(cx: &mut Cx<'_>, flags: i32) -> Result<Answer> {
+    let path = cx.path(cx.call.at)?;
+    let base = cx.base(cx.call.at, path.as_c())?;
+    cx.as_caller(|cx| {
+        let entry = resolve::entry(&cx.caller, base, path.as_c())?;
+        if entry.fixed {
+            cx.caller.check()?;
+        } else {
+            cx.may_write(&entry.path, String::new, |_| cannot_be_removed(&entry, flags))?;
+            if flags != 0 {
+                keep_anchors(cx, &entry)?;
+            }
+        }
+        fs::unlinkat(entry.dir.as_fd(), &entry.name, flags)?;
+        Ok(Answer::Value(0))
+    })
+}
+
+/// Why the kernel would not remove it, whoever asks.
+fn cannot_be_removed(entry: &Entry, flags: i32) -> Option<Errno> {
+    let stat = match fs::lstat(entry.dir.as_fd(), &bare(entry)) {
+        Err(errno) => return Some(errno),
+        Ok(stat) => stat,
+    };
+    match (stat.is_dir(), flags & libc::AT_REMOVEDIR != 0) {
+        (true, false) => Some(Errno::EISDIR),
+        (false, true) => Some(Errno::ENOTDIR),
+        (false, false) if has_slash(entry) => Some(Errno::ENOTDIR),
+        (true, true) if !fs::is_empty_dir(entry.dir.as_fd(), &bare(entry)) => Some(Errno::ENOTEMPTY),
+        _ => None,
+    }
+}
+
+/// Refuses to move or remove a directory above something that a deny rule names: the rule speaks of a path, and
+/// would lose its hold.
+fn keep_anchors(cx: &mut Cx<'_>, entry: &Entry) -> Result<()> {
+    let Some(rule) = cx.state()?.policy.deny_below(Access::Write, entry.path.bytes()) else { return Ok(()) };
+    match fs::lstat(entry.dir.as_fd(), &bare(entry)) {
+        Ok(stat) if stat.is_dir() || stat.is_link() => {}
+        // What is not there, or has nothing below it, takes nothing along.
+        _ => return Ok(()),
+    }
+    let subject = Subject::Path(entry.path.bytes().to_vec());
+    let details = || ", which is above what a rule denies".to_owned();
+    cx.refuse(Refusal::by_rule(rule), subject, details, Errno::EPERM)
+}
+
+/// rename(2), renameat(2), renameat2(2): a write at both ends, whatever the flags.
+pub(super) fn rename(cx: &mut Cx<'_>) -> Result<Answer> {
+    const KNOWN: u32 = libc::RENAME_NOREPLACE | libc::RENAME_EXCHANGE | libc::RENAME_WHITEOUT;
+    let flags = cx.flags() as u32;
+    let exchange = flags & libc::RENAME_EXCHANGE != 0;
+    if flags & !KNOWN != 0 || exchange && flags & !libc::RENAME_EXCHANGE != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let (old, new) = (cx.path(cx.call.at)?, cx.path(cx.call.to)?);
+    let (from, to) = (cx.base(cx.call.at, old.as_c())?, cx.base(cx.call.to, new.as_c())?);
+    cx.as_caller(|cx| {
+        let from = resolve::entry(&cx.caller, from, old.as_c())?;
+        let to = resolve::entry(&cx.caller, to, new.as_c())?;
+        if from.fixed || to.fixed {
+            cx.caller.check()?;
+        } else {
+            for (entry, other) in [(&from, &to), (&to, &from)] {
+                let details = || format!(", between it and {}", arguments::path(other.path.bytes()));
+                cx.may_write(&entry.path, details, |_| cannot_be_renamed(&from, &to, flags))?;
+                keep_anchors(cx, entry)?;
+            }
+            keep_tree(cx, &from, &to)?;
+            if exchange {
+                keep_tree(cx, &to, &from)?;
+            }
+        }
+        fs::renameat2(from.dir.as_fd(), &from.name, to.dir.as_fd(), &to.name, flags)?;
+        Ok(Answer::Value(0))
+    })
+}
+
+/// A directory takes what is in it along: what may not be written where it was must not become writable where it
+/// goes.
+fn keep_tree(cx: &mut Cx<'_>, from: &Entry, to: &Entry) -> Result<()> {
+    let is_dir = fs::lstat(from.dir.as_fd(), &bare(from)).is_ok_and(|stat| stat.is_dir());
+    if !is_dir {
+        return Ok(());
+    }
+    let policy = cx.state()?.policy.clone();
+    let (there, here) = (
+        policy.decide_below(Access::Write, to.path.bytes(), None),
+        policy.decide_below(Access::Write, from.path.bytes(), None),
+    );
+    match (judge::refusal(here), judge::refusal(there)) {
+        (Some(refusal), None) => {
+            let subject = Subject::Path(from.path.bytes().to_vec());
+            let details = || ", whose content may not be written".to_owned();
+            cx.refuse(refusal, subject, details, Errno::EPERM)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn cannot_be_renamed(from: &Entry, to: &Entry, flags: u32) -> Option<Errno> {
+    let old = match fs::lstat(from.dir.as_fd(), &bare(from)) {
+        Err(errno) => return Some(errno),
+        Ok(stat) => stat,
+    };
+    let devices = (fs::fstat(from.dir.as_fd()), fs::fstat(to.dir.as_fd()));
+    if let (Ok(a), Ok(b)) = devices {
+        if a.id.0 != b.id.0 {
+            return Some(Errno::EXDEV);
+        }
+    }
+    match fs::lstat(to.dir.as_fd(), &bare(to)) {
+        Ok(_) if flags & libc::RENAME_NOREPLACE != 0 => Some(Errno::EEXIST),
+        Ok(_) if flags & libc::RENAME_EXCHANGE != 0 => None,
+        Ok(new) if old.is_dir() && !new.is_dir() => Some(Errno::ENOTDIR),
+        Ok(new) if !old.is_dir() && new.is_dir() => Some(Errno::EISDIR),
+        Err(Errno::ENOENT) if flags & libc::RENAME_EXCHANGE != 0 => Some(Errno::ENOENT),
+        Err(Errno::ENOENT) if has_slash(to) && !old.is_dir() => Some(Errno::ENOTDIR),
+        Ok(_) | Err(Errno::ENOENT) => None,
+        Err(errno) => Some(errno),
+    }
+}
+
+/// link(2), linkat(2): a second name would free the file from the rules for the first, so both are judged.
+pub(super) fn link(cx: &mut Cx<'_>) -> Result<Answer> {
+    let flags = cx.flags();
+    if flags & !(libc::AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let (old, new) = (cx.path(cx.call.at)?, cx.path(cx.call.to)?);
+    let by_descriptor = old.bytes().is_empty() && flags & AT_EMPTY_PATH != 0;
+    let from = match by_descriptor {
+        true => Base::descriptor(&cx.caller, cx.dirfd(cx.call.at))?,
+        false => cx.base(cx.call.at, old.as_c())?,
+    };
+    let to = cx.base(cx.call.to, new.as_c())?;
+    cx.as_caller(|cx| {
+        let follow = flags & libc::AT_SYMLINK_FOLLOW != 0;
+        let object = match by_descriptor {
+            true => resolve::descriptor(&cx.caller, from)?,
+            false => resolve::object(&cx.caller, from, old.as_c(), follow)?,
+        };
+        let entry = resolve::entry(&cx.caller, to, new.as_c())?;
+        let details = || format!(" -> {}", arguments::path(source(&object)));
+        creating(cx, &entry, true, details)?;
+        if object.stat.is_dir() {
+            return Err(Errno::EPERM.into());
+        }
+        cx.may_write_object(&object, || format!(", for {}", arguments::path(entry.path.bytes())))?;
+        fs::link_object(object.fd.as_fd(), entry.dir.as_fd(), &entry.name)?;
+        Ok(Answer::Value(0))
+    })
+}
+
+fn source(object: &Object) -> &[u8] {
+    match &object.place {
+        Place::At(path) => path.bytes(),
+        Place::Own | Place::Foreign => b"a file without a name",
+    }
+}

@@ -1,0 +1,274 @@
+//! Asking the policy, and reporting what it refuses.
+//!
+//! The order is the kernel's (golden rule of refusals): a call that would fail anyway for a reason other than
+//! permission gets that errno, silently; only then is it a violation.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::cx::Cx;
+use super::tree;
+use crate::gate::Op;
+use crate::policy::{Access, Decision, OnViolation, State};
+use crate::report::{AccessKind, Subject, Violation, arguments};
+use crate::resolve::{CanonicalPath, Object, Place, process_of};
+use crate::sys::{Errno, Pid};
+use crate::tracee::Result;
+
+/// A refusal, before it is known whether the kernel would have refused as well.
+pub(crate) struct Refusal {
+    /// The deny rule, if it was one.
+    rule: Option<Arc<str>>,
+    /// No filter matched.
+    reported: bool,
+}
+
+/// How a refusal is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// As a violation.
+    Violation,
+    /// Harmless: only reported where the state says `raise_safe`.
+    Safe,
+}
+
+impl Cx<'_> {
+    /// Whether the policy lets the caller write at `path`. Also the place where it is made sure, for the last
+    /// time before anything is done, that the caller still waits.
+    pub(crate) fn check_write(&self, path: &CanonicalPath) -> Result<Option<Refusal>> {
+        self.caller.check()?;
+        let state = self.state()?;
+        let own = self.own_proc(path)?;
+        Ok(refusal(state.policy.decide_path(Access::Write, path.bytes(), own.as_deref())))
+    }
+
+    /// As [`Cx::check_write`], for a pinned object: one without a path is the caller's own, or nobody's to judge.
+    pub(crate) fn check_write_object(&self, object: &Object) -> Result<Option<Refusal>> {
+        match &object.place {
+            Place::At(path) => self.check_write(path),
+            Place::Own => self.caller.check().map(|()| None),
+            Place::Foreign => {
+                self.caller.check()?;
+                let off = self.state()?.policy.mode(Access::Write) == crate::policy::Mode::Off;
+                Ok((!off).then_some(Refusal { rule: None, reported: true }))
+            }
+        }
+    }
+
+    /// Refuses to write at `path` unless the policy allows it. `native` says which errno the kernel would give
+    /// first.
+    pub(crate) fn may_write(
+        &mut self,
+        path: &CanonicalPath,
+        details: impl FnOnce() -> String,
+        native: impl FnOnce(&Self) -> Option<Errno>,
+    ) -> Result<()> {
+        match self.check_write(path)? {
+            None => Ok(()),
+            Some(refusal) => {
+                if let Some(errno) = native(self) {
+                    return self.natural(refusal, Subject::Path(path.bytes().to_vec()), details, errno);
+                }
+                self.refuse(refusal, Subject::Path(path.bytes().to_vec()), details, Errno::EPERM)
+            }
+        }
+    }
+
+    /// Refuses to change a pinned object unless the policy allows it.
+    pub(crate) fn may_write_object(&mut self, object: &Object, details: impl FnOnce() -> String) -> Result<()> {
+        match self.check_write_object(object)? {
+            None => Ok(()),
+            Some(refusal) => self.refuse(refusal, subject(object), details, Errno::EPERM),
+        }
+    }
+
+    /// Refuses with the kernel's own errno: reported only where the state asks for failures or harmless refusals.
+    pub(crate) fn natural(
+        &mut self,
+        refusal: Refusal,
+        subject: Subject,
+        details: impl FnOnce() -> String,
+        errno: Errno,
+    ) -> Result<()> {
+        let policy = &self.state()?.policy;
+        let raise = if errno == Errno::EEXIST { policy.raise_safe } else { policy.raise_fail };
+        if raise && refusal.reported {
+            self.violation(Some(refusal), subject, details, errno)?;
+        }
+        Err(errno.into())
+    }
+
+    /// Refuses, and reports unless a filter matched. In a dry run it is only reported.
+    pub(crate) fn refuse(
+        &mut self,
+        refusal: Refusal,
+        subject: Subject,
+        details: impl FnOnce() -> String,
+        errno: Errno,
+    ) -> Result<()> {
+        if refusal.reported {
+            self.violation(Some(refusal), subject, details, errno)?;
+        }
+        if self.supervisor.options.dry_run {
+            return Ok(());
+        }
+        Err(errno.into())
+    }
+
+    /// The caller's own directory of procfs, where that matters for `path`.
+    fn own_proc(&self, path: &CanonicalPath) -> Result<Option<Vec<u8>>> {
+        match process_of(path.bytes()) {
+            None => Ok(None),
+            Some(_) => Ok(Some(format!("/proc/{}", self.caller.tgid()?).into_bytes())),
+        }
+    }
+
+    /// Reports a violation and does what the state says is to follow.
+    fn violation(
+        &mut self,
+        refusal: Option<Refusal>,
+        subject: Subject,
+        details: impl FnOnce() -> String,
+        errno: Errno,
+    ) -> Result<()> {
+        let access = kind(self.call.op);
+        let allow_with = match &subject {
+            Subject::Path(path) => Some(State::allow_hint(Access::Write, path)),
+            _ => None,
+        };
+        let arguments = match &subject {
+            Subject::Path(path) => [arguments::path(path), details()].join(""),
+            Subject::Other(text) => [text.clone(), details()].join(""),
+            _ => details(),
+        };
+        self.report(access, subject, arguments, errno, refusal.and_then(|refusal| refusal.rule), allow_with)
+    }
+
+    /// Fills a report in with what is known of the caller, and does what the state says is to follow.
+    pub(crate) fn report(
+        &mut self,
+        access: AccessKind,
+        subject: Subject,
+        arguments: String,
+        errno: Errno,
+        rule: Option<Arc<str>>,
+        allow_with: Option<String>,
+    ) -> Result<()> {
+        let supervisor = self.supervisor;
+        let on_violation = self.state()?.policy.on_violation;
+        let mut violation = Violation::new(word(self.call.op, self.row.name), access, subject, errno);
+        violation.arguments = arguments;
+        violation.rule = rule.map(|rule| rule.to_string());
+        violation.allow_with = allow_with;
+        violation.dry_run = supervisor.options.dry_run;
+        let tgid = self.caller.tgid().unwrap_or(self.caller.call.tid);
+        describe(supervisor, tgid, self.caller.call.tid, &mut violation);
+        supervisor.violations.fetch_add(1, Ordering::Relaxed);
+        supervisor.options.sink.violation(&violation);
+        if !violation.dry_run {
+            match on_violation {
+                OnViolation::Deny => {}
+                OnViolation::Kill => tree::kill(supervisor, tgid),
+                OnViolation::KillAll => tree::kill_all(supervisor),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a pinned object is called in a report.
+pub(crate) fn subject(object: &Object) -> Subject {
+    match &object.place {
+        Place::At(path) => Subject::Path(path.bytes().to_vec()),
+        Place::Own => Subject::Other("a file without a name".into()),
+        Place::Foreign => Subject::Other("a file without a name, of another process".into()),
+    }
+}
+
+/// The refusal in a decision.
+pub(crate) fn refusal(decision: Decision) -> Option<Refusal> {
+    match decision {
+        Decision::Allow => None,
+        Decision::Deny { rule, reported } => Some(Refusal { rule, reported }),
+    }
+}
+
+impl Refusal {
+    /// A refusal by a rule that is to be reported.
+    pub(crate) fn by_rule(rule: Arc<str>) -> Self {
+        Self { rule: Some(rule), reported: true }
+    }
+
+    /// A refusal that no rule says, to be reported.
+    pub(crate) fn by_mode() -> Self {
+        Self { rule: None, reported: true }
+    }
+
+    /// Whether it is to be reported.
+    pub(crate) fn is_reported(&self) -> bool {
+        self.reported
+    }
+
+    /// The rule, if it was one.
+    pub(crate) fn into_rule(self) -> Option<Arc<str>> {
+        self.rule
+    }
+}
+
+/// What the calls do, in the words of reports.
+fn kind(op: Op) -> AccessKind {
+    match op {
+        Op::Exec => AccessKind::Exec,
+        Op::Bind | Op::Listen => AccessKind::Bind,
+        Op::Connect | Op::Sendto | Op::Sendmsg | Op::Sendmmsg => AccessKind::Connect,
+        Op::Socket | Op::Socketcall => AccessKind::Socket,
+        _ => AccessKind::Write,
+    }
+}
+
+/// The name of a call without its variants: objects are named by path, so `openat` reads as `open`.
+fn word(op: Op, name: &'static str) -> &'static str {
+    match op {
+        Op::Open | Op::Creat | Op::Openat2 => "open",
+        Op::Mkdir => "mkdir",
+        Op::Mknod => "mknod",
+        Op::Unlink => "unlink",
+        Op::Rename => "rename",
+        Op::Link => "link",
+        Op::Symlink => "symlink",
+        Op::Truncate64 => "truncate",
+        Op::Chmod => "chmod",
+        Op::Chown | Op::Chown16 => "chown",
+        Op::Utime | Op::Utimes | Op::Utimensat | Op::UtimensatTime64 => "utime",
+        Op::Setxattr | Op::Setxattrat => "setxattr",
+        Op::Removexattr => "removexattr",
+        Op::Access => "access",
+        Op::Exec => "execve",
+        _ => name,
+    }
+}
+
+/// Who it was, as far as it can still be found out.
+fn describe(supervisor: &super::Supervisor, tgid: Pid, tid: Pid, violation: &mut Violation) {
+    let proc = &supervisor.sight.proc;
+    let comm = |pid: Pid| {
+        let mut buf = [0; 64];
+        proc.read(pid, "comm", &mut buf).map(|text| text.strip_suffix(b"\n").unwrap_or(text).to_vec())
+    };
+    violation.pid = tgid.raw().unsigned_abs();
+    violation.comm = comm(tid).unwrap_or_default();
+    violation.cwd = proc.readlink(tid, "cwd").unwrap_or_default();
+    let mut status = [0; 4096];
+    if let Ok(status) = proc.read(tid, "status", &mut status) {
+        if let Some(parent) = crate::tracee::parent(status) {
+            violation.ppid = parent.raw().unsigned_abs();
+            violation.parent_comm = comm(parent).unwrap_or_default();
+        }
+    }
+    let mut cmdline = [0; 4096];
+    if let Ok(text) = proc.read(tgid, "cmdline", &mut cmdline) {
+        let text = text.strip_suffix(b"\0").unwrap_or(text);
+        violation.cmdline = text.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+    }
+}

@@ -1,0 +1,101 @@
+//! What all threads of a supervisor share.
+#![forbid(unsafe_code)]
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::bound::Bound;
+use super::states::States;
+use super::watch::Watch;
+use crate::magic::Arming;
+use crate::policy::State;
+use crate::report::Sink;
+use crate::sys::process;
+use crate::tracee::Sight;
+
+/// What was settled before the sandbox started.
+pub(crate) struct Options {
+    /// Decide and report, and refuse nothing.
+    pub(crate) dry_run: bool,
+    /// What the filter traps, and so what can be switched on.
+    pub(crate) arming: Arming,
+    /// Whether the process has capabilities or is root, so that callers can differ from it.
+    pub(crate) privileged: bool,
+    /// Capabilities that the tree does not have.
+    pub(crate) dropped_caps: u64,
+    /// Whether the second lock is there.
+    pub(crate) backstop: bool,
+    /// Where violations go.
+    pub(crate) sink: Arc<dyn Sink>,
+}
+
+/// One sandbox in operation.
+pub(crate) struct Supervisor {
+    /// How callers are looked at.
+    pub(crate) sight: Sight,
+    /// Their states.
+    pub(crate) states: States,
+    /// What was settled before.
+    pub(crate) options: Options,
+    /// Who is in a call that may block.
+    pub(crate) watch: Watch,
+    /// Addresses that processes of the sandbox were bound to.
+    pub(crate) bound: Bound,
+    /// Violations so far.
+    pub(crate) violations: AtomicU64,
+    /// The process that was spawned.
+    pub(crate) eldest: i32,
+    /// `core/trace/exit_wait_all`: of the sandbox, whoever sets it.
+    pub(crate) wait_all: AtomicBool,
+    /// `core/violation/exit_code`: of the sandbox, whoever sets it.
+    pub(crate) exit_code: AtomicI32,
+    /// Our end of the socket whose other end closes when the eldest has executed its command.
+    starting: Mutex<Option<OwnedFd>>,
+    started: AtomicBool,
+}
+
+impl Supervisor {
+    /// A supervisor for the tree below `eldest`.
+    pub(crate) fn new(sight: Sight, states: States, options: Options, eldest: i32, socket: OwnedFd, first: &State) -> Self {
+        let supervisor = Self {
+            sight,
+            states,
+            options,
+            watch: Watch::default(),
+            bound: Bound::default(),
+            violations: AtomicU64::new(0),
+            eldest,
+            wait_all: AtomicBool::new(true),
+            exit_code: AtomicI32::new(-1),
+            starting: Mutex::new(Some(socket)),
+            started: AtomicBool::new(false),
+        };
+        supervisor.adopt(first);
+        supervisor
+    }
+
+    /// Takes over what in a state is of the whole sandbox.
+    pub(crate) fn adopt(&self, state: &State) {
+        self.wait_all.store(state.exit_wait_all(), Ordering::Relaxed);
+        self.exit_code.store(state.exit_code(), Ordering::Relaxed);
+    }
+
+    /// Whether the eldest has not executed its command yet. Its first exec is ours and counts for nothing.
+    pub(crate) fn is_starting(&self) -> bool {
+        use std::os::fd::AsFd;
+        if self.started.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        let hung_up = match &*starting {
+            None => true,
+            Some(socket) => process::poll([socket.as_fd()], [libc::POLLIN], 0).is_ok_and(|[events]| events != 0),
+        };
+        if hung_up {
+            *starting = None;
+            self.started.store(true, Ordering::Release);
+        }
+        !hung_up
+    }
+}

@@ -1,0 +1,45 @@
+//! The processes of a sandbox: told by their state's number, since nobody watches them come and go.
+#![forbid(unsafe_code)]
+
+use std::os::fd::AsFd;
+
+use super::states;
+use super::supervisor::Supervisor;
+use crate::sys::{Pid, process};
+
+/// The processes that there are now.
+pub(crate) fn processes(supervisor: &Supervisor) -> Vec<Pid> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .filter_map(|entry| Pid::new(entry.ok()?.file_name().to_str()?.parse().ok()?))
+        .filter(|pid| is_ours(supervisor, *pid))
+        .collect()
+}
+
+fn is_ours(supervisor: &Supervisor, pid: Pid) -> bool {
+    states::tag(&supervisor.sight.proc, pid).is_ok_and(|tag| supervisor.states.knows(tag))
+}
+
+/// Kills one process of the sandbox.
+pub(crate) fn kill(supervisor: &Supervisor, pid: Pid) {
+    let Ok(pidfd) = process::pidfd_open(pid) else { return };
+    // Pinned first, then looked at: the number may be another process's by now.
+    if is_ours(supervisor, pid) {
+        let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    }
+}
+
+/// Kills every process of the sandbox, and what they start meanwhile.
+pub(crate) fn kill_all(supervisor: &Supervisor) {
+    let mut last = Vec::new();
+    loop {
+        let mut now = processes(supervisor);
+        now.sort_unstable_by_key(|pid| pid.raw());
+        // What was killed before and is still there is a zombie, or on its way.
+        if now == last {
+            return;
+        }
+        now.iter().for_each(|pid| kill(supervisor, *pid));
+        last = now;
+    }
+}

@@ -1,0 +1,102 @@
+//! Calls that block in the broker on a caller's behalf: cancelled when the caller dies, and when a signal would have
+//! interrupted it natively (with `WAIT_KILLABLE_RECV` a handler runs only after the answer).
+//!
+//! There is no event for "a signal is pending", so while, and only while, somebody is blocked, a thread looks
+//! every [`TICK`].
+#![forbid(unsafe_code)]
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::supervisor::Supervisor;
+use crate::sys::{Pid, process, seccomp};
+
+/// How long a signal may wait for its handler, at most about this.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Who is blocked.
+#[derive(Default)]
+pub(crate) struct Watch {
+    slots: Mutex<Slots>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Slots {
+    blocked: Vec<Blocked>,
+    watching: bool,
+    ending: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Blocked {
+    id: u64,
+    caller: Pid,
+    worker: Pid,
+}
+
+/// While it lives, the thread that made it is interrupted when its caller dies or has a signal to handle.
+pub(crate) struct Watched<'s> {
+    supervisor: &'s Supervisor,
+    entry: Blocked,
+}
+
+impl Watch {
+    /// Watches over the calling thread, which is about to block for `caller` in the call `id`.
+    pub(crate) fn over<'s>(supervisor: &'s Arc<Supervisor>, id: u64, caller: Pid) -> Watched<'s> {
+        let entry = Blocked { id, caller, worker: process::gettid() };
+        let mut slots = supervisor.watch.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.blocked.push(entry);
+        if !slots.watching {
+            let shared = Arc::clone(supervisor);
+            let thread = std::thread::Builder::new().name("sydbox-watch".into());
+            // Without the thread a blocked call ends only with its caller's tree; the next one tries again.
+            slots.watching = thread.spawn(move || shared.watch.run(&shared)).is_ok();
+        }
+        supervisor.watch.wake.notify_one();
+        Watched { supervisor, entry }
+    }
+
+    /// Ends the thread.
+    pub(crate) fn end(&self) {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).ending = true;
+        self.wake.notify_all();
+    }
+
+    fn run(&self, supervisor: &Supervisor) {
+        use std::os::fd::AsFd;
+        process::block_signals();
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        while !slots.ending {
+            if slots.blocked.is_empty() {
+                slots = self.wake.wait(slots).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            slots = self.wake.wait_timeout(slots, TICK).unwrap_or_else(PoisonError::into_inner).0;
+            for entry in &slots.blocked {
+                let waits = seccomp::id_valid(supervisor.sight.listener.as_fd(), entry.id);
+                if !waits || has_signal(supervisor, entry.caller) {
+                    // Under the lock: the thread cannot have gone on to something else.
+                    process::interrupt(entry.worker);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        let mut slots = self.supervisor.watch.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = slots.blocked.iter().position(|entry| *entry == self.entry) {
+            slots.blocked.swap_remove(at);
+        }
+    }
+}
+
+/// Whether a signal is pending that the thread neither blocks nor leaves to the kernel.
+fn has_signal(supervisor: &Supervisor, tid: Pid) -> bool {
+    let mut buf = [0; 8192];
+    let Ok(status) = supervisor.sight.proc.read(tid, "status", &mut buf) else { return false };
+    let mask = |key| crate::tracee::status_mask(status, key).unwrap_or(0);
+    (mask("SigPnd:") | mask("ShdPnd:")) & !mask("SigBlk:") & mask("SigCgt:") != 0
+}

@@ -1,0 +1,178 @@
+//! A thread that works for callers: with their identity (I5) and their umask.
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::cx::{Answer, Cx};
+use super::states::{Facts, Tagged};
+use crate::sys::creds::{self, Caps};
+use crate::sys::{Errno, process};
+use crate::tracee::{Identity, Result, Stop};
+
+/// Set when a caller's change of identity could not be written into its state: from then on everybody is looked at.
+static LOOK_AT_ALL: AtomicBool = AtomicBool::new(false);
+/// Guards the umask of the process, where threads cannot have their own (unshare refused by a container's filter).
+static UMASK: Mutex<()> = Mutex::new(());
+
+/// What a thread needs to work for callers.
+pub(crate) struct Worker {
+    /// Whether umask and working directory are the thread's own.
+    own_fs: bool,
+    umask: Option<u32>,
+    own: Option<Own>,
+    /// The thread could not become itself again and must end.
+    pub(crate) spoilt: bool,
+}
+
+/// The identity to come back to.
+struct Own {
+    fsuid: u32,
+    fsgid: u32,
+    groups: Vec<u32>,
+    caps: Caps,
+}
+
+/// Capabilities that workers keep though the tree lost them: to look at callers of other users, and to tag them.
+const KEPT: u64 = 1 << 19 | 1 << 24; // CAP_SYS_PTRACE, CAP_SYS_RESOURCE
+
+impl Worker {
+    /// Makes the calling thread one that works for callers. `privileged`: callers may differ from us.
+    pub(crate) fn new(privileged: bool, dropped_caps: u64) -> Result<Self> {
+        let own_fs = process::unshare_fs().is_ok();
+        let own = match privileged {
+            false => None,
+            true => Some(Own::settle(dropped_caps)?),
+        };
+        Ok(Self { own_fs, umask: None, own, spoilt: false })
+    }
+
+    /// Whether the thread has a working directory of its own, to be changed as it likes.
+    pub(crate) fn has_own_cwd(&self) -> bool {
+        self.own_fs
+    }
+
+    fn become_caller(&mut self, identity: &Identity, uid: u32, gid: u32) -> Result<()> {
+        let Some(own) = &self.own else { return Ok(()) };
+        creds::setgroups(&identity.groups)?;
+        creds::setfsgid(gid)?;
+        creds::setfsuid(uid)?;
+        creds::capset(Caps { effective: own.caps.permitted & identity.caps, ..own.caps })?;
+        Ok(())
+    }
+
+    fn become_self(&mut self) {
+        let Some(own) = &self.own else { return };
+        let back = creds::capset(own.caps)
+            .and_then(|()| creds::setfsuid(own.fsuid))
+            .and_then(|()| creds::setfsgid(own.fsgid))
+            .and_then(|()| creds::setgroups(&own.groups))
+            .and_then(|()| creds::capset(own.caps));
+        if let Err(errno) = back {
+            log::error!("a thread of the supervisor cannot take its identity back: {errno}; it ends");
+            self.spoilt = true;
+        }
+    }
+}
+
+impl Own {
+    fn settle(dropped: u64) -> Result<Self> {
+        let mut caps = creds::capget()?;
+        caps.permitted &= !dropped | KEPT;
+        caps.effective = caps.permitted;
+        caps.inheritable = 0;
+        creds::capset(caps)?;
+        let (fsuid, fsgid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        Ok(Self { fsuid, fsgid, groups: creds::getgroups()?, caps })
+    }
+}
+
+impl Cx<'_> {
+    /// Does `run` with the credentials of the caller. Its memory and descriptors are to be looked at before.
+    pub(crate) fn as_caller<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.with_identity(|identity| (identity.fsuid, identity.fsgid), run)
+    }
+
+    /// As [`Cx::as_caller`], with the real ids: what access(2) asks about.
+    pub(crate) fn as_real_caller<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.with_identity(|identity| (identity.uid, identity.gid), run)
+    }
+
+    /// Whether the caller may differ from us in more than its umask.
+    pub(crate) fn differs(&self) -> Result<bool> {
+        if !self.supervisor.options.privileged {
+            return Ok(false);
+        }
+        Ok(LOOK_AT_ALL.load(Ordering::Relaxed) || self.state()?.facts.identity_changed)
+    }
+
+    fn with_identity<T>(
+        &mut self,
+        ids: impl FnOnce(&Identity) -> (u32, u32),
+        run: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        if !self.differs()? {
+            return run(self);
+        }
+        let identity = self.caller.identity()?;
+        let (uid, gid) = ids(&identity);
+        let became = self.worker.become_caller(&identity, uid, gid);
+        let result = became.and_then(|()| run(self));
+        self.worker.become_self();
+        result
+    }
+
+    /// Does `run`, which creates something, under the umask of the caller.
+    pub(crate) fn with_umask<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> Result<T> {
+        let mask = match self.state()?.facts.umask {
+            Some(mask) if !LOOK_AT_ALL.load(Ordering::Relaxed) => mask,
+            _ => self.caller.identity()?.umask,
+        };
+        if self.worker.own_fs {
+            if self.worker.umask != Some(mask) {
+                process::umask(mask);
+                self.worker.umask = Some(mask);
+            }
+            return Ok(run(self));
+        }
+        let _alone = UMASK.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = process::umask(mask);
+        let result = run(self);
+        process::umask(old);
+        Ok(result)
+    }
+}
+
+/// A call that changes who the caller is: remembered, then carried out by the kernel. Nothing depends on what it
+/// says: from now on the caller is looked at.
+pub(crate) fn identity(cx: &mut Cx<'_>) -> Result<Answer> {
+    let shares_fs = matches!(cx.row.name, "unshare" | "clone");
+    remember(cx, |facts| match shares_fs {
+        // umask(2) of one may then be that of another, or not that of its own process.
+        true => Facts { umask: None, ..facts },
+        false => Facts { identity_changed: true, ..facts },
+    })
+}
+
+/// umask(2): remembered, then carried out by the kernel. The mask is in a register, which nobody can change.
+pub(crate) fn umask(cx: &mut Cx<'_>) -> Result<Answer> {
+    let mask = cx.value_int(0)? & 0o777;
+    remember(cx, |facts| Facts { umask: facts.umask.map(|_| mask), ..facts })
+}
+
+fn remember(cx: &mut Cx<'_>, change: impl FnOnce(Facts) -> Facts) -> Result<Answer> {
+    let supervisor = cx.supervisor;
+    let changed = supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
+        let facts = change(present.facts);
+        let next = (facts != present.facts).then(|| Tagged { policy: present.policy.clone(), facts });
+        Ok::<_, Errno>((next, ()))
+    });
+    match changed {
+        Ok(Ok(())) => Ok(Answer::Continue),
+        Err(Stop::Gone) => Err(Stop::Gone),
+        Ok(Err(_)) | Err(Stop::Errno(_)) => {
+            LOOK_AT_ALL.store(true, Ordering::Relaxed);
+            Ok(Answer::Continue)
+        }
+    }
+}

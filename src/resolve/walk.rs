@@ -1,0 +1,196 @@
+//! The slow path: one component at a time, every link expanded here and never by the kernel.
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::sys::fs;
+use crate::sys::{Errno, Pid};
+use crate::tracee::{Caller, Result};
+
+/// As many links as the kernel follows (`MAXSYMLINKS`).
+const MAX_LINKS: u32 = 40;
+/// The inode of a procfs's root, on which `self` and `thread-self` are.
+const PROC_ROOT_INO: u64 = 1;
+
+/// What a walk ends at.
+pub(super) enum Found {
+    /// A name in a directory that is no link to be followed, with a slash behind it where there was one.
+    Name {
+        /// The directory.
+        dir: OwnedFd,
+        /// The name.
+        name: Vec<u8>,
+    },
+    /// An object: reached by a magic link, or a directory that the path ends in without a name.
+    Object {
+        /// `O_PATH` descriptor.
+        fd: OwnedFd,
+        /// The magic link is below the caller's own directory of procfs.
+        own: bool,
+    },
+}
+
+/// Walks the text of a directory, all links followed.
+pub(super) fn directory(caller: &Caller<'_>, start: OwnedFd, text: &[u8]) -> Result<OwnedFd> {
+    let mut text = text.to_vec();
+    // The last component is not special here: whatever it is, it is to be a directory.
+    text.extend_from_slice(b"/.");
+    match Walk::new(caller, start, text).run(true)? {
+        Found::Object { fd, .. } => Ok(fd),
+        Found::Name { .. } => Err(Errno::ENOTDIR.into()),
+    }
+}
+
+/// Walks a whole path; the last component is followed if `follow`, or if a slash is behind it.
+pub(super) fn whole(caller: &Caller<'_>, start: OwnedFd, path: &[u8], follow: bool) -> Result<Found> {
+    Walk::new(caller, start, path.to_vec()).run(follow)
+}
+
+struct Walk<'c, 's> {
+    caller: &'c Caller<'s>,
+    dir: OwnedFd,
+    /// What is still to be walked, in order.
+    rest: Vec<u8>,
+    links: u32,
+}
+
+/// What the link that was met says.
+enum Link {
+    /// A text to go on with.
+    Text(Vec<u8>),
+    /// The object that a magic link leads to.
+    Magic { fd: OwnedFd, own: bool },
+}
+
+impl<'c, 's> Walk<'c, 's> {
+    fn new(caller: &'c Caller<'s>, dir: OwnedFd, rest: Vec<u8>) -> Self {
+        Self { caller, dir, rest, links: 0 }
+    }
+
+    fn run(mut self, follow: bool) -> Result<Found> {
+        loop {
+            let slashes = self.rest.iter().take_while(|byte| **byte == b'/').count();
+            self.rest.drain(..slashes);
+            if self.rest.is_empty() {
+                return Ok(Found::Object { fd: self.dir, own: false });
+            }
+            let len = self.rest.iter().position(|byte| *byte == b'/').unwrap_or(self.rest.len());
+            let name: Vec<u8> = self.rest.drain(..len).collect();
+            let slash = !self.rest.is_empty();
+            let last = self.rest.iter().all(|byte| *byte == b'/');
+            if name == b"." || name == b".." {
+                // `..` of the root is the root; of a directory that was moved meanwhile, where it is now.
+                self.dir = fs::pin_dir(self.dir.as_fd(), &fs::c_string(&name)?)?;
+                continue;
+            }
+            let c_name = fs::c_string(&name)?;
+            let pinned = match fs::pin(self.dir.as_fd(), &c_name) {
+                Err(Errno::ENOENT) if last => return Ok(self.name(name, slash)),
+                other => other?,
+            };
+            let stat = fs::fstat(pinned.as_fd())?;
+            if stat.is_link() && (!last || follow || slash) {
+                self.links += 1;
+                if self.links > MAX_LINKS {
+                    return Err(Errno::ELOOP.into());
+                }
+                match self.link(&pinned, &name)? {
+                    Link::Text(text) => self.expand(text)?,
+                    Link::Magic { fd, own } if last && !slash => return Ok(Found::Object { fd, own }),
+                    Link::Magic { fd, .. } => self.dir = fd,
+                }
+            } else if last {
+                return Ok(self.name(name, slash));
+            } else {
+                self.dir = pinned;
+            }
+        }
+    }
+
+    fn name(self, mut name: Vec<u8>, slash: bool) -> Found {
+        if slash {
+            name.push(b'/');
+        }
+        Found::Name { dir: self.dir, name }
+    }
+
+    /// Puts the text of a link in front of what is left.
+    fn expand(&mut self, mut text: Vec<u8>) -> Result<()> {
+        match text.first() {
+            None => return Err(Errno::ENOENT.into()),
+            Some(b'/') => self.dir = fs::pin_dir(fs::cwd(), c"/")?,
+            Some(_) => {}
+        }
+        text.append(&mut self.rest);
+        self.rest = text;
+        Ok(())
+    }
+
+    fn link(&self, link: &OwnedFd, name: &[u8]) -> Result<Link> {
+        if fs::is_procfs(link.as_fd())? {
+            if let Some(link) = self.proc_link(name)? {
+                return Ok(link);
+            }
+        }
+        let mut text = vec![0; libc::PATH_MAX as usize];
+        let len = fs::readlinkat(link.as_fd(), c"", &mut text)?;
+        text.truncate(len);
+        Ok(Link::Text(text))
+    }
+
+    /// The links of procfs that mean something else to us than to the caller.
+    fn proc_link(&self, name: &[u8]) -> Result<Option<Link>> {
+        let (tid, dir) = (self.caller.call.tid, self.dir.as_fd());
+        if fs::fstat(dir)?.id.1 == PROC_ROOT_INO {
+            let text = match name {
+                b"self" => self.caller.tgid()?.to_string(),
+                b"thread-self" => format!("{}/task/{tid}", self.caller.tgid()?),
+                _ => return Ok(None),
+            };
+            return Ok(Some(Link::Text(text.into_bytes())));
+        }
+        let name = fs::c_string(name)?;
+        let flags = libc::O_PATH as u64;
+        match fs::openat2(dir, &name, flags, 0, libc::RESOLVE_NO_MAGICLINKS) {
+            Err(Errno::ELOOP) => {}
+            _ => return Ok(None),
+        }
+        // First opened, then looked at: what the link said before may have changed.
+        let fd = fs::pin_magic(dir, &name)?;
+        Ok(Some(Link::Magic { fd, own: self.is_own()? }))
+    }
+
+    /// Whether the directory that the walk is in belongs to the caller's own process.
+    fn is_own(&self) -> Result<bool> {
+        let mut path = Vec::new();
+        self.caller.sight.proc.path_of(self.dir.as_fd(), &mut path)?;
+        Ok(process_of(&path).is_some_and(|pid| pid == self.caller.call.tid)
+            || process_of(&path) == Some(self.caller.tgid()?))
+    }
+}
+
+/// The process of a path in `/proc`.
+pub(crate) fn process_of(path: &[u8]) -> Option<Pid> {
+    let rest = path.strip_prefix(b"/proc/")?;
+    let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+    Pid::new(std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_of_paths() {
+        for (path, pid) in [
+            ("/proc/1", Some(1)),
+            ("/proc/4711/fd", Some(4711)),
+            ("/proc/self", None),
+            ("/proc/-1/fd", None),
+            ("/proc/", None),
+            ("/procs/1", None),
+        ] {
+            assert_eq!(process_of(path.as_bytes()).map(Pid::raw), pid, "{path}");
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! The child between fork and exec: only async-signal-safe calls, nothing allocates.
+//!
+//! The order matters: limits and capabilities first, then the Landlock domain, and the filter last, because under
+//! the filter a mediated call would wait for a supervisor that does not have the listener yet. The listener's
+//! number is told over a socket by send(2), which no filter of ours traps.
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use super::creds::{self, Caps};
+use super::{Errno, Pid, Result, check, seccomp, unit};
+
+/// Everything that the child does before it execs, made ready before the fork.
+pub(crate) struct Setup {
+    /// The filter, as the kernel takes it.
+    pub(crate) filter: Vec<libc::sock_filter>,
+    /// The number of the first state: soft and hard `RLIMIT_LOCKS`.
+    pub(crate) tag: u64,
+    /// Soft and hard limits to set.
+    pub(crate) limits: Vec<(libc::__rlimit_resource_t, u64)>,
+    /// A Landlock ruleset to enter, if the kernel has it.
+    pub(crate) landlock: Option<OwnedFd>,
+    /// Capabilities that are given up.
+    pub(crate) drop_caps: u64,
+    /// Whether the listener must be sent, because it cannot be fetched with pidfd_getfd(2).
+    pub(crate) send_listener: bool,
+    /// The child's end of the hand-shake socket.
+    pub(crate) socket: RawFd,
+}
+
+/// What the child tells before it execs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// The filter is loaded; the listener has this number in this process's table.
+    Loaded {
+        /// The child.
+        pid: Pid,
+        /// Its number for the listener.
+        listener: super::CallerFd,
+    },
+    /// A step failed.
+    Failed {
+        /// Which step.
+        step: Step,
+        /// Why.
+        errno: Errno,
+    },
+}
+
+/// The steps, for the error message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub(crate) enum Step {
+    /// prctl(PR_SET_PDEATHSIG).
+    DeathSignal = 1,
+    /// setrlimit(2).
+    Limits,
+    /// prctl(PR_SET_NO_NEW_PRIVS).
+    NoNewPrivs,
+    /// capset(2).
+    Capabilities,
+    /// landlock_restrict_self(2).
+    Landlock,
+    /// clone(2) of the helper that sends the listener.
+    Helper,
+    /// seccomp(2).
+    Filter,
+}
+
+impl Step {
+    /// What was attempted, for people.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::DeathSignal => "prctl(PR_SET_PDEATHSIG)",
+            Self::Limits => "setrlimit",
+            Self::NoNewPrivs => "prctl(PR_SET_NO_NEW_PRIVS)",
+            Self::Capabilities => "capset",
+            Self::Landlock => "landlock_restrict_self",
+            Self::Helper => "clone(CLONE_FILES)",
+            Self::Filter => "seccomp(SECCOMP_SET_MODE_FILTER, NEW_LISTENER|WAIT_KILLABLE_RECV)",
+        }
+    }
+
+    fn from_raw(raw: i32) -> Option<Self> {
+        [
+            Self::DeathSignal,
+            Self::Limits,
+            Self::NoNewPrivs,
+            Self::Capabilities,
+            Self::Landlock,
+            Self::Helper,
+            Self::Filter,
+        ]
+        .into_iter()
+        .find(|step| *step as i32 == raw)
+    }
+}
+
+const MESSAGE: usize = 12;
+
+impl Message {
+    fn encode(tag: i32, a: i32, b: i32) -> [u8; MESSAGE] {
+        let mut bytes = [0; MESSAGE];
+        bytes[..4].copy_from_slice(&tag.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&a.to_ne_bytes());
+        bytes[8..].copy_from_slice(&b.to_ne_bytes());
+        bytes
+    }
+
+    /// Receives the child's message, and the listener if a helper sent it on the way. `None`: the child died.
+    pub(crate) fn receive(socket: BorrowedFd<'_>) -> Option<(Self, Option<OwnedFd>)> {
+        let mut listener = None;
+        loop {
+            let mut bytes = [0; MESSAGE];
+            let (len, fd) = receive(socket, &mut bytes)?;
+            listener = fd.or(listener);
+            if len != MESSAGE {
+                continue;
+            }
+            let word =
+                |at: usize| i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+            let message = match word(0) {
+                0 => Self::Loaded { pid: Pid::new(word(4))?, listener: super::CallerFd(word(8)) },
+                _ => Self::Failed { step: Step::from_raw(word(4))?, errno: Errno::from_raw(word(8)) },
+            };
+            return Some((message, listener));
+        }
+    }
+}
+
+/// Makes `command` do all of `setup` in the child, after whatever hooks it has already.
+pub(crate) fn prepare(command: &mut Command, setup: Setup) {
+    // SAFETY: `run` makes only async-signal-safe calls and allocates nothing: raw system calls on values that
+    // were made before the fork, and reads of `setup`, which nothing drops in the child.
+    unsafe {
+        command.pre_exec(move || run(&setup).map_err(std::io::Error::from));
+    }
+}
+
+fn run(setup: &Setup) -> Result<()> {
+    match steps(setup) {
+        Ok(()) => Ok(()),
+        Err((step, errno)) => {
+            send(setup.socket, &Message::encode(1, step as i32, errno as i32));
+            Err(errno)
+        }
+    }
+}
+
+fn steps(setup: &Setup) -> std::result::Result<(), (Step, Errno)> {
+    let at = |step| move |errno| (step, errno);
+    // SAFETY: prctl and setrlimit with plain numbers and one `rlimit64` read by the kernel.
+    unsafe {
+        unit(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL).into()).map_err(at(Step::DeathSignal))?;
+        let tag = [(libc::RLIMIT_LOCKS, setup.tag)];
+        for (resource, value) in tag.iter().chain(&setup.limits) {
+            let limit = libc::rlimit64 { rlim_cur: *value, rlim_max: *value };
+            unit(libc::setrlimit64(*resource, &raw const limit).into()).map_err(at(Step::Limits))?;
+        }
+        unit(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into()).map_err(at(Step::NoNewPrivs))?;
+    }
+    if setup.drop_caps != 0 {
+        drop_caps(setup.drop_caps).map_err(at(Step::Capabilities))?;
+    }
+    if let Some(ruleset) = &setup.landlock {
+        // SAFETY: no memory is passed.
+        unit(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) })
+            .map_err(at(Step::Landlock))?;
+    }
+    let helper = match setup.send_listener {
+        true => Some(Helper::start(setup.socket).map_err(at(Step::Helper))?),
+        false => None,
+    };
+    let loaded = seccomp::load(&setup.filter);
+    if let Some(helper) = helper {
+        helper.end(*loaded.as_ref().unwrap_or(&-1));
+    }
+    let listener = loaded.map_err(at(Step::Filter))?;
+    // SAFETY: getpid cannot fail.
+    let pid = unsafe { libc::getpid() };
+    send(setup.socket, &Message::encode(0, pid, listener));
+    // The supervisor answers when it has the listener; if it cannot have it, it closes and we must not go on.
+    let mut byte = 0_u8;
+    let acknowledged = read_byte(setup.socket, &mut byte);
+    // SAFETY: the listener is ours, and nothing in this process uses it.
+    unsafe { libc::close(listener) };
+    if acknowledged { Ok(()) } else { Err((Step::Filter, Errno::ECANCELED)) }
+}
+
+/// Gives capabilities up for good: from the bounding set, and from every set of the thread.
+fn drop_caps(drop: u64) -> Result<()> {
+    for cap in (0..64).filter(|cap| drop & (1 << cap) != 0) {
+        // SAFETY: plain numbers. EINVAL: a capability that this kernel does not have.
+        match unit(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, cap, 0, 0, 0) }.into()) {
+            Ok(()) | Err(Errno::EINVAL) => {}
+            // Without CAP_SETPCAP the bounding set stays; no_new_privs and capset below make up for it only
+            // for a user other than root, and that user has none of these to begin with.
+            Err(Errno::EPERM) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    let caps = creds::capget()?;
+    creds::capset(Caps {
+        effective: caps.effective & !drop,
+        permitted: caps.permitted & !drop,
+        inheritable: caps.inheritable & !drop,
+    })
+}
+
+/// A process that shares the child's descriptor table and is not under the filter: it sends the listener, which
+/// the child itself cannot do without the call being trapped.
+struct Helper {
+    pid: libc::pid_t,
+    pipe: RawFd,
+}
+
+impl Helper {
+    fn start(socket: RawFd) -> Result<Self> {
+        let mut pipe = [-1; 2];
+        // SAFETY: pipe2 writes two numbers. The clone is a fork but for the shared descriptor table; its child
+        // goes on in this frame with a copy of the stack, and ends in _exit.
+        unsafe {
+            unit(libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC).into())?;
+            let pid = check(libc::syscall(
+                libc::SYS_clone,
+                libc::CLONE_FILES | libc::SIGCHLD,
+                0_usize,
+                0_usize,
+                0_usize,
+                0_usize,
+            ))?;
+            if pid == 0 {
+                let mut number = [0_u8; 4];
+                let n = libc::read(pipe[0], number.as_mut_ptr().cast(), 4);
+                let listener = i32::from_ne_bytes(number);
+                if n == 4 && listener >= 0 {
+                    send_fd(socket, listener);
+                }
+                libc::_exit(0);
+            }
+            Ok(Self { pid: pid as libc::pid_t, pipe: pipe[1] })
+        }
+    }
+
+    /// Hands it the listener's number (-1: there is none) and waits for its end.
+    fn end(self, listener: RawFd) {
+        write_all(self.pipe, &listener.to_ne_bytes());
+        // SAFETY: waits for our own child and asks for no status.
+        unsafe {
+            while libc::waitpid(self.pid, std::ptr::null_mut(), 0) == -1 && Errno::last() == Errno::EINTR {}
+        }
+    }
+}
+
+/// Sends one descriptor with one byte.
+fn send_fd(socket: RawFd, fd: RawFd) {
+    let mut byte = 0_u8;
+    let mut iov = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    #[repr(align(8))]
+    struct Control([u8; 24]);
+    let mut control = Control([0; 24]);
+    // SAFETY: the message points at live buffers of the lengths given; CMSG_SPACE(4) is 24 on 64-bit machines.
+    unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &raw mut iov;
+        message.msg_iovlen = 1;
+        message.msg_control = control.0.as_mut_ptr().cast();
+        message.msg_controllen = libc::CMSG_SPACE(4) as _;
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(4) as _;
+        libc::CMSG_DATA(header).cast::<RawFd>().write_unaligned(fd);
+        libc::sendmsg(socket, &raw const message, libc::MSG_NOSIGNAL);
+    }
+}
+
+/// Receives one packet and the descriptor with it. `None`: the other end is closed.
+fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Option<(usize, Option<OwnedFd>)> {
+    use std::os::fd::FromRawFd;
+    let mut space = nix::cmsg_space!([RawFd; 1]);
+    let mut iov = [std::io::IoSliceMut::new(bytes)];
+    let flags = nix::sys::socket::MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = loop {
+        match nix::sys::socket::recvmsg::<()>(socket.as_raw_fd(), &mut iov, Some(&mut space), flags) {
+            Err(Errno::EINTR) => {}
+            other => break other.ok()?,
+        }
+    };
+    if message.bytes == 0 {
+        return None;
+    }
+    let fd = message.cmsgs().ok()?.find_map(|cmsg| match cmsg {
+        nix::sys::socket::ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
+        _ => None,
+    });
+    // SAFETY: the kernel has just put this descriptor into our table.
+    Some((message.bytes, fd.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })))
+}
+
+/// Sends a packet, never with SIGPIPE: a supervisor that closed its end shows at the next read.
+fn send(socket: RawFd, bytes: &[u8]) {
+    // SAFETY: the kernel reads `bytes.len()` bytes.
+    unsafe {
+        libc::send(socket, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL);
+    }
+}
+
+fn write_all(fd: RawFd, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        // SAFETY: the kernel reads at most `bytes.len()` bytes. A failed write shows at the other end as a close.
+        match check(unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) } as _) {
+            Ok(n) => bytes = &bytes[n as usize..],
+            Err(Errno::EINTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+fn read_byte(fd: RawFd, byte: &mut u8) -> bool {
+    loop {
+        // SAFETY: the kernel writes at most one byte.
+        match check(unsafe { libc::read(fd, std::ptr::from_mut(byte).cast(), 1) } as _) {
+            Ok(n) => return n == 1,
+            Err(Errno::EINTR) => {}
+            Err(_) => return false,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Processes: limits, pidfds, signals to threads of our own.
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Once;
+
+use super::{CallerFd, Pid, Result, check, unit};
+
+/// `PIDFD_THREAD` of Linux 6.9: the pidfd names a thread and its own descriptor table.
+const PIDFD_THREAD: libc::c_uint = libc::O_EXCL as libc::c_uint;
+
+/// pidfd_open(2) of a process.
+pub(crate) fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
+    pidfd_open_flags(pid, 0)
+}
+
+/// pidfd_open(2) of a thread, by whose table [`pidfd_getfd`] then looks. Linux 6.9; `EINVAL` before.
+pub(crate) fn pidfd_open_thread(tid: Pid) -> Result<OwnedFd> {
+    pidfd_open_flags(tid, PIDFD_THREAD)
+}
+
+fn pidfd_open_flags(pid: Pid, flags: libc::c_uint) -> Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.raw(), flags) })?;
+    // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// pidfd_getfd(2): a duplicate of the other process's descriptor, close-on-exec.
+pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: CallerFd) -> Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd.0, 0) })?;
+    // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Reads the soft limit `resource` of a process by any of its threads: prlimit(2).
+pub(crate) fn limit(pid: Pid, resource: libc::__rlimit_resource_t) -> Result<u64> {
+    let mut old = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one `rlimit64`.
+    unit(unsafe { libc::prlimit64(pid.raw(), resource, std::ptr::null(), &raw mut old) }.into())?;
+    Ok(old.rlim_cur)
+}
+
+/// Sets soft and hard limit `resource` of a process to `value`: prlimit(2).
+pub(crate) fn set_limit(pid: Pid, resource: libc::__rlimit_resource_t, value: u64) -> Result<()> {
+    let new = libc::rlimit64 { rlim_cur: value, rlim_max: value };
+    // SAFETY: the kernel reads one `rlimit64`.
+    unit(unsafe { libc::prlimit64(pid.raw(), resource, &raw const new, std::ptr::null_mut()) }.into())
+}
+
+/// Our own hard limit `resource`: getrlimit(2).
+pub(crate) fn own_hard_limit(resource: libc::__rlimit_resource_t) -> Result<u64> {
+    let mut old = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one `rlimit64`.
+    unit(unsafe { libc::getrlimit64(resource, &raw mut old) }.into())?;
+    Ok(old.rlim_max)
+}
+
+/// Raises our own soft limit of open descriptors to the hard one, so that many callers can be served.
+pub(crate) fn raise_nofile() {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one `rlimit64`, and then reads it.
+    unsafe {
+        if libc::getrlimit64(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && limit.rlim_cur < limit.rlim_max {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit64(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}
+
+/// Our own thread's id.
+pub(crate) fn gettid() -> Pid {
+    // SAFETY: cannot fail, no memory is passed.
+    Pid(unsafe { libc::gettid() })
+}
+
+/// The signal by which a thread of ours is taken out of a blocking call.
+///
+/// A real-time signal that the C library leaves to programs; its handler does nothing.
+pub(crate) fn interrupt_signal() -> i32 {
+    libc::SIGRTMAX() - 3
+}
+
+/// Installs the handler of [`interrupt_signal`], once: it does nothing, and without `SA_RESTART` a blocking
+/// call then fails with `EINTR`.
+pub(crate) fn install_interrupt_handler() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: a zeroed `sigaction` with a handler that touches nothing is valid; the old one is not asked for.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+            libc::sigaction(interrupt_signal(), &raw const action, std::ptr::null_mut());
+        }
+    });
+}
+
+/// Blocks every signal but [`interrupt_signal`] in the calling thread: signals are for the program's own threads.
+pub(crate) fn block_signals() {
+    // SAFETY: both sets are initialised by sigfillset before use.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        libc::sigdelset(&raw mut set, interrupt_signal());
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+    }
+}
+
+/// Takes the thread `tid` of ours out of a blocking call.
+pub(crate) fn interrupt(tid: Pid) {
+    // SAFETY: a thread id that no longer exists, or a signal that does nothing: neither harms.
+    unsafe {
+        libc::syscall(libc::SYS_tgkill, libc::getpid(), tid.raw(), interrupt_signal());
+    }
+}
+
+/// Sends `signal` to the process behind `pidfd`: pidfd_send_signal(2).
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    // SAFETY: a null siginfo means the default one.
+    unit(unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<u8>(), 0)
+    })
+}
+
+/// Sends `signal` to thread `tid` of process `tgid`: tgkill(2).
+pub(crate) fn tgkill(tgid: Pid, tid: Pid, signal: i32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    unit(unsafe { libc::syscall(libc::SYS_tgkill, tgid.raw(), tid.raw(), signal) })
+}
+
+/// Gives the calling thread a working directory and umask of its own: unshare(2) with `CLONE_FS`.
+pub(crate) fn unshare_fs() -> Result<()> {
+    // SAFETY: no memory is passed; only this thread's fs_struct is copied.
+    unit(unsafe { libc::unshare(libc::CLONE_FS) }.into())
+}
+
+/// Sets the umask of the calling thread (or process, without [`unshare_fs`]) and returns the old one.
+pub(crate) fn umask(mask: u32) -> u32 {
+    // SAFETY: cannot fail, no memory is passed.
+    unsafe { libc::umask(mask) }
+}
+
+/// Waits until one of the descriptors is ready or hung up; returns the events of each. `EINTR` as it comes.
+pub(crate) fn poll<const N: usize>(fds: [BorrowedFd<'_>; N], events: [i16; N], timeout: i32) -> Result<[i16; N]> {
+    let mut raw = [libc::pollfd { fd: -1, events: 0, revents: 0 }; N];
+    for (slot, (fd, events)) in raw.iter_mut().zip(fds.iter().zip(events)) {
+        *slot = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    }
+    // SAFETY: the kernel reads and writes N `pollfd`.
+    unit(unsafe { libc::poll(raw.as_mut_ptr(), N as libc::nfds_t, timeout) }.into())?;
+    Ok(raw.map(|slot| slot.revents))
+}
