@@ -1,1 +1,4 @@
 //! sys
+pub(crate) mod inherit;
+pub(crate) mod probe;
+pub(crate) mod signals;
