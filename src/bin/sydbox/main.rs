@@ -12,6 +12,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{self, AssertUnwindSafe};
 use std::process::{Command, ExitCode, ExitStatus};
 use std::sync::Arc;
 
@@ -28,7 +29,9 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     output::start_log(&matches);
-    run(&matches).unwrap_or_else(|failure| {
+    // A bug of ours must not look like an exit code of the command.
+    let ended = panic::catch_unwind(AssertUnwindSafe(|| run(&matches)));
+    ended.unwrap_or_else(|_| Err(Failure::new("this is a bug in sydbox"))).unwrap_or_else(|failure| {
         output::complain(&failure.text);
         ExitCode::from(failure.code)
     })
