@@ -19,6 +19,15 @@ mod sys;
 mod tracee;
 
 pub use error::{Error, ErrorKind, Result};
-pub use report::Sink;
+#[cfg(feature = "json")]
+pub use report::JsonSink;
+pub use report::{AccessKind, Note, Repeater, Sink, Subject, TextSink, Violation, escape};
 pub use sandbox::{Child, Sandbox, SandboxBuilder};
-pub use status::Status;
+pub use status::{Feature, State, Status};
+
+/// What the command needs of the system beside the sandbox itself. Not part of the interface.
+#[doc(hidden)]
+pub mod command {
+    pub use crate::sys::inherit::inherited;
+    pub use crate::sys::signals::Forward;
+}

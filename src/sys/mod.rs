@@ -6,10 +6,13 @@
 pub(crate) mod child;
 pub(crate) mod creds;
 pub(crate) mod fs;
+pub(crate) mod inherit;
 pub(crate) mod memory;
 pub(crate) mod net;
+pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod seccomp;
+pub(crate) mod signals;
 
 pub(crate) use nix::errno::Errno;
 

@@ -1,1 +1,148 @@
-fn main() {}
+//! The command: options in, exit code out. All that it does is done by the library.
+#![forbid(unsafe_code)]
+
+mod failure;
+mod manual;
+mod options;
+mod output;
+mod plan;
+mod rules;
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{self, AssertUnwindSafe};
+use std::process::{Command, ExitCode, ExitStatus};
+use std::sync::Arc;
+
+use clap::ArgMatches;
+use sydbox::command::Forward;
+use sydbox::{Repeater, Sandbox, SandboxBuilder, Sink, Status};
+
+use crate::failure::{FAILED, Failure};
+use crate::plan::Environment;
+
+fn main() -> ExitCode {
+    let matches = match options::parse(env::args_os()) {
+        Ok(matches) => matches,
+        Err(code) => return code,
+    };
+    output::start_log(&matches);
+    // A bug of ours must not look like an exit code of the command.
+    let ended = panic::catch_unwind(AssertUnwindSafe(|| run(&matches)));
+    ended.unwrap_or_else(|_| Err(Failure::new("this is a bug in sydbox"))).unwrap_or_else(|failure| {
+        output::complain(&failure.text);
+        ExitCode::from(failure.code)
+    })
+}
+
+fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    if matches.get_flag("test") {
+        let status = Status::detect();
+        show(format!("{status}\n").as_bytes())?;
+        return Ok(if status.can_run() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    if let Some(&shell) = matches.get_one("completions") {
+        show(&manual::completions(shell))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if matches.get_flag("man") {
+        show(&manual::page()?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let environment = Environment::of_process();
+    let words: Vec<&OsString> = matches.get_many("command").into_iter().flatten().collect();
+    let plan = plan::Plan::new(matches, &environment, words.is_empty())?;
+    let mut builder = Sandbox::builder();
+    plan.apply(&mut builder)?;
+    builder.dry_run(matches.get_flag("dry-run")).require_backstop(matches.get_flag("require-backstop"));
+
+    if let Some(export) = matches.get_one::<options::Export>("export") {
+        return self::export(&builder, export);
+    }
+
+    let (program, arguments) = match words.split_first() {
+        Some((program, arguments)) => ((*program).clone(), arguments),
+        None => (shell(&plan), &[][..]),
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).env("SYDBOX_ACTIVE", env!("CARGO_PKG_VERSION"));
+    let output = output::sink(matches, &environment)?;
+    let violations = Arc::new(Repeater::new(output));
+    builder.violations(Arc::clone(&violations) as Arc<dyn Sink>);
+    let ended = supervise(&builder, command);
+    violations.flush();
+    ended
+}
+
+/// Runs `command` to its end.
+fn supervise(builder: &SandboxBuilder, command: Command) -> Result<ExitCode, Failure> {
+    let mut signals =
+        Forward::install().map_err(|error| Failure::new(format!("cannot handle signals: {error}")))?;
+    let sandbox = builder.build()?;
+    let mut child = sandbox.spawn(command)?;
+    if let Err(error) = signals.to(child.id()) {
+        log::debug!("signals are not passed on to process {}: {error}", child.id());
+    }
+    let status = child.wait()?;
+    Ok(match child.violation_exit_code() {
+        Some(code) => ExitCode::from(code as u8),
+        None => ExitCode::from(exit_code(status)),
+    })
+}
+
+/// The code of a shell for this status: the program's own, or 128 and the signal.
+fn exit_code(status: ExitStatus) -> u8 {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => code as u8,
+        (None, Some(signal)) => 128 + signal as u8,
+        (None, None) => FAILED,
+    }
+}
+
+/// What is run when no command was given, and a line that says so.
+fn shell(plan: &plan::Plan) -> OsString {
+    let shell = env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
+    let magic = if plan.is_locked() { "magic is locked" } else { "magic is open (/dev/sydbox)" };
+    output::say(&format!("no command given: {} in a sandbox, {}; {magic}", shell.display(), plan.source()));
+    shell
+}
+
+fn export(builder: &SandboxBuilder, export: &options::Export) -> Result<ExitCode, Failure> {
+    let filter = builder.export_bpf()?;
+    match &export.file {
+        Some(file) => std::fs::write(file, filter)
+            .map_err(|error| Failure::new(format!("cannot write {}: {error}", file.display())))?,
+        None if io::stdout().is_terminal() => {
+            return Err(Failure::new("a filter is not for a terminal: say --export=bpf:FILE"));
+        }
+        None => show(&filter)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes to standard output. Nobody who listens is no mistake.
+fn show(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_a_shell() {
+        assert_eq!(exit_code(ExitStatus::from_raw(7 << 8)), 7);
+        assert_eq!(exit_code(ExitStatus::from_raw(255 << 8)), 255);
+        assert_eq!(exit_code(ExitStatus::from_raw(9)), 137);
+        assert_eq!(exit_code(ExitStatus::from_raw(11 | 0x80)), 139, "with a core");
+    }
+}

@@ -1,0 +1,94 @@
+//! The manual page and the completions: the table of options, and what it cannot say.
+#![forbid(unsafe_code)]
+
+use std::fmt::Write as _;
+use std::io;
+
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+
+use crate::failure::Failure;
+use crate::options;
+
+/// Variables, and what they stand for.
+const ENVIRONMENT: &[(&str, &str)] = &[
+    ("SYDBOX_CONFIG", "a profile file, as -c"),
+    ("SYDBOX_NO_CONFIG", "1: SYDBOX_CONFIG is not read"),
+    ("SYDBOX_WRITE", "paths with colons between them, each as -w"),
+    ("SYDBOX_EXEC", "1: as -E; 0: executing is not sandboxed"),
+    ("SYDBOX_EXEC_ALLOW", "paths with colons between them, each as -x"),
+    ("SYDBOX_NET", "1: as -N; 0: the network is not sandboxed"),
+    ("SYDBOX_NET_WHITELIST", "addresses with semicolons between them, to bind and to connect to"),
+    ("SYDBOX_NET_WHITELIST_BIND", "the same, to bind"),
+    ("SYDBOX_NET_WHITELIST_CONNECT", "the same, to connect to"),
+    ("SYDBOX_NET_AUTO_WHITELIST_BIND", "1: as -B; 0: the opposite"),
+    ("SYDBOX_DISABLE_PATH", "1: as -P"),
+    ("SYDBOX_LOCK", "1: as -l"),
+    ("SYDBOX_EXIT_WITH_ELDEST", "1: as -X; 0: the opposite"),
+    ("SYDBOX_LOG", "a file, as -o"),
+    ("SYDBOX_NO_COLOUR, NO_COLOR", "anything: no colours"),
+    ("SYDBOX_ACTIVE", "set in the sandbox, to the version of sydbox"),
+];
+
+/// Exit codes beside those of the command.
+const EXIT_STATUS: &[(&str, &str)] = &[
+    ("128+N", "the command was killed by signal N"),
+    ("127", "there is no such command"),
+    ("126", "the command cannot be executed"),
+    ("125", "sydbox itself failed: a bad option, a bad profile, a system that lacks what is needed"),
+];
+
+const SIGNALS: &str = "SIGTERM and SIGHUP are passed on to the command. Signals of the terminal reach the command as they \
+would without sydbox. If sydbox is killed, the command is killed too, and what it left behind can do nothing that is \
+sandboxed.";
+
+/// The end of `--help`.
+pub(crate) fn after_help() -> String {
+    let mut text = String::new();
+    for (title, rows) in [("Environment, before options:", ENVIRONMENT), ("Exit status:", EXIT_STATUS)] {
+        let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let _ = writeln!(text, "{title}");
+        for (name, meaning) in rows {
+            let _ = writeln!(text, "  {name:width$}  {meaning}");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The manual page, in roff.
+pub(crate) fn page() -> Result<Vec<u8>, Failure> {
+    let mut out = Vec::new();
+    write_page(&mut out).map_err(|error| Failure::new(format!("cannot write the manual page: {error}")))?;
+    Ok(out)
+}
+
+fn write_page(out: &mut Vec<u8>) -> io::Result<()> {
+    let man = Man::new(options::table()).source(concat!("sydbox ", env!("CARGO_PKG_VERSION")));
+    man.render_title(out)?;
+    man.render_name_section(out)?;
+    man.render_synopsis_section(out)?;
+    man.render_description_section(out)?;
+    man.render_options_section(out)?;
+
+    let mut more = Roff::new();
+    for (title, rows) in [("ENVIRONMENT", ENVIRONMENT), ("EXIT STATUS", EXIT_STATUS)] {
+        more.control("SH", [title]);
+        if title == "EXIT STATUS" {
+            more.text([roman("That of the command, or:")]);
+        }
+        for (name, meaning) in rows {
+            more.control("TP", []).text([bold(*name)]).text([roman(*meaning)]);
+        }
+    }
+    more.control("SH", ["SIGNALS"]).text([roman(SIGNALS)]);
+    more.to_writer(out)
+}
+
+/// The completions of a shell.
+pub(crate) fn completions(shell: Shell) -> Vec<u8> {
+    let mut out = Vec::new();
+    clap_complete::generate(shell, &mut options::table(), "sydbox", &mut out);
+    out
+}

@@ -1,0 +1,213 @@
+//! A writer that can get stuck, behind a queue, so that nobody who reports does.
+//!
+//! A report is normally on its way out before [`Outlet::put`] returns, so that it stands before what the refused
+//! program says about it. If the writer does not take it within [`PATIENCE`] (a terminal that was stopped, a pipe that
+//! nobody reads), callers no longer wait, until the queue has been emptied again.
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// How long one caller waits for the writer.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How long the end waits for what is still queued.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+/// How many bytes wait at most.
+const CAPACITY: usize = 4 << 20;
+
+/// A thread that writes, and the queue in front of it. Dropped, it waits for the queue, but not for long.
+pub(crate) struct Outlet {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    filled: Condvar,
+    drained: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Vec<u8>>,
+    waiting: usize,
+    accepted: u64,
+    done: u64,
+    lost: u64,
+    stuck: bool,
+    closed: bool,
+}
+
+impl Shared {
+    /// A panic elsewhere leaves counters and a queue that are still good.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn drain(&self, mut writer: Box<dyn Write + Send>) {
+        let mut state = self.lock();
+        loop {
+            if let Some(record) = state.queue.pop_front() {
+                drop(state);
+                let written = writer.write_all(&record).and_then(|()| writer.flush());
+                state = self.lock();
+                state.waiting -= record.len();
+                state.done += 1;
+                state.lost += u64::from(written.is_err());
+                state.stuck &= !state.queue.is_empty();
+                self.drained.notify_all();
+            } else if state.closed {
+                return;
+            } else {
+                state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    /// Waits until `count` records have gone out. False: it took too long.
+    fn wait(&self, state: MutexGuard<'_, State>, count: u64, patience: Duration) -> bool {
+        let (mut state, waited) = self
+            .drained
+            .wait_timeout_while(state, patience, |state| state.done < count)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.stuck |= waited.timed_out();
+        !waited.timed_out()
+    }
+}
+
+impl Outlet {
+    /// Starts the thread.
+    pub(crate) fn new(writer: Box<dyn Write + Send>) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        thread::Builder::new().name("sydbox-report".into()).spawn(move || theirs.drain(writer))?;
+        Ok(Self { shared })
+    }
+
+    /// Writes one record, in one piece.
+    pub(crate) fn put(&self, record: Vec<u8>) {
+        let mut state = self.shared.lock();
+        if state.waiting + record.len() > CAPACITY {
+            state.lost += 1;
+            return;
+        }
+        state.waiting += record.len();
+        state.accepted += 1;
+        state.queue.push_back(record);
+        self.shared.filled.notify_one();
+        let mine = state.accepted;
+        if !state.stuck {
+            self.shared.wait(state, mine, PATIENCE);
+        }
+    }
+
+    /// Waits until all has been written, but not for ever.
+    pub(crate) fn flush(&self) {
+        let state = self.shared.lock();
+        let last = state.accepted;
+        self.shared.wait(state, last, LAST_WAIT);
+    }
+
+    /// How many records there was no room for, or that the writer refused.
+    pub(crate) fn lost(&self) -> u64 {
+        self.shared.lock().lost
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.filled.notify_one();
+        self.flush();
+    }
+}
+
+impl fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outlet").field("lost", &self.lost()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Instant;
+
+    /// A writer whose text can be looked at.
+    #[derive(Clone, Default)]
+    pub(crate) struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Page {
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A writer that takes nothing until it is let go.
+    struct Stopped(Receiver<()>, Page);
+
+    impl Write for Stopped {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            self.1.write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_record_is_out_when_put_returns() {
+        let page = Page::default();
+        let outlet = Outlet::new(Box::new(page.clone())).unwrap();
+        outlet.put(b"one\n".to_vec());
+        assert_eq!(page.text(), "one\n");
+    }
+
+    #[test]
+    fn a_stuck_writer_costs_one_wait_and_loses_nothing_that_fits() {
+        let (go, stop) = channel();
+        let page = Page::default();
+        let outlet = Outlet::new(Box::new(Stopped(stop, page.clone()))).unwrap();
+        let start = Instant::now();
+        for _ in 0..100 {
+            outlet.put(b"line\n".to_vec());
+        }
+        outlet.put(vec![b'x'; CAPACITY]);
+        assert!(start.elapsed() < Duration::from_secs(2));
+        assert_eq!(outlet.lost(), 1);
+        drop(go);
+        outlet.flush();
+        assert_eq!(page.text().lines().count(), 100);
+    }
+
+    #[test]
+    fn errors_are_counted() {
+        struct Broken;
+        impl Write for Broken {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let outlet = Outlet::new(Box::new(Broken)).unwrap();
+        outlet.put(b"x".to_vec());
+        assert_eq!(outlet.lost(), 1);
+    }
+}

@@ -1,0 +1,40 @@
+//! Descriptors that came with the process, by their number.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// A copy of descriptor `fd`. The original is kept from programs that are executed, unless it is a standard stream.
+pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: numbers only; a descriptor that is not open is an error.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+    let copy = unsafe { OwnedFd::from_raw_fd(copy) };
+    // SAFETY: numbers only; FD_CLOEXEC changes nothing for whoever uses the descriptor in this process.
+    if fd > 2 && unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn a_copy_writes_to_the_same_place() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        File::from(inherited(writer.as_raw_fd()).unwrap()).write_all(b"x").unwrap();
+        drop(writer);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "x");
+        assert!(inherited(-1).is_err());
+    }
+}
