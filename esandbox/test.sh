@@ -162,8 +162,8 @@ us=$(printf '\037')
 
 calls='' refuse='' answer=0
 test() {
-	case $#:$1 in
-	2:-e) calls="$calls<$2>" ;;
+	case $#:$1:${ZSH_VERSION:+zsh} in
+	2:-e: | 2:-c:zsh) calls="$calls<$2>" ;;
 	*) calls="$calls<BAD $*>" ;;
 	esac
 	case $refuse in *"<$2>"*) return 1 ;; esac
