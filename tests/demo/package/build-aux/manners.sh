@@ -31,7 +31,8 @@ connect_to() {
 		    print("connect:", errno.errorcode[e.errno], file=sys.stderr)
 		    sys.exit(1)
 		s.sendall(b"GET /leak HTTP/1.0\r\n\r\n")
-		s.recv(1)
+		while s.recv(4096):
+		    pass
 	PY
 }
 
