@@ -1,0 +1,72 @@
+# sydbox: set-up, build, tests, installation. `make demo' and `make check' do everything on a fresh machine that has a Rust toolchain.
+
+PREFIX = /usr/local
+BINDIR = $(PREFIX)/bin
+DATADIR = $(PREFIX)/share
+MANDIR = $(DATADIR)/man
+PROFILEDIR = $(DATADIR)/sydbox
+
+CARGO = cargo
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+ESANDBOX = esandbox/esandbox
+
+SHELL_FILES = $(ESANDBOX) esandbox/test.sh esandbox/completion/esandbox.bash tools/setup .ci/run \
+	tests/demo/run tests/demo/driver.bash tests/demo/package/configure \
+	tests/demo/package/build-aux/manners.sh tests/demo/package/tests/greet.sh
+
+all: build
+
+help:
+	@echo 'make demo      build and run the demonstration (tests/demo)'
+	@echo 'make check     run all tests and checks'
+	@echo 'make build     build the release'
+	@echo 'make install   install what was built (PREFIX, DESTDIR)'
+	@echo 'make setup     install the system packages that "make check" needs'
+	@echo 'make clean     remove what was built'
+
+setup:
+	tools/setup check
+
+build:
+	tools/setup build
+	$(CARGO) build --release --workspace
+
+demo:
+	tools/setup demo
+	$(CARGO) build --release
+	SYDBOX=$(TARGET)/release/sydbox ESANDBOX=$(ESANDBOX) tests/demo/run
+
+# Cheapest first. Each line stands for itself: a failure ends the check there.
+check:
+	tools/setup check
+	$(CARGO) fmt --all --check
+	shellcheck $(SHELL_FILES)
+	esandbox/test.sh
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --no-default-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
+	$(CARGO) test --workspace --no-default-features --no-run
+	$(CARGO) build --workspace
+	SYDBOX=$(TARGET)/debug/sydbox ESANDBOX=$(ESANDBOX) tests/demo/run
+	$(CARGO) test --workspace
+	if [ "$$(id -u)" -eq 0 ]; then tools/test-as-user --workspace; fi
+
+# Builds nothing, so that `sudo make install' leaves no files of root's in the build directory.
+install:
+	@test -x $(TARGET)/release/sydbox || { echo 'run "make build" first' >&2; exit 1; }
+	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(PROFILEDIR)' '$(DESTDIR)$(MANDIR)/man1' \
+		'$(DESTDIR)$(DATADIR)/bash-completion/completions' '$(DESTDIR)$(DATADIR)/zsh/site-functions' \
+		'$(DESTDIR)$(DATADIR)/fish/vendor_completions.d'
+	install -m 755 $(TARGET)/release/sydbox $(ESANDBOX) '$(DESTDIR)$(BINDIR)'
+	install -m 644 profiles/*.syd-2 '$(DESTDIR)$(PROFILEDIR)'
+	$(TARGET)/release/sydbox --man >'$(DESTDIR)$(MANDIR)/man1/sydbox.1'
+	$(TARGET)/release/sydbox --completions bash >'$(DESTDIR)$(DATADIR)/bash-completion/completions/sydbox'
+	$(TARGET)/release/sydbox --completions zsh >'$(DESTDIR)$(DATADIR)/zsh/site-functions/_sydbox'
+	$(TARGET)/release/sydbox --completions fish >'$(DESTDIR)$(DATADIR)/fish/vendor_completions.d/sydbox.fish'
+	install -m 644 esandbox/completion/esandbox.bash '$(DESTDIR)$(DATADIR)/bash-completion/completions/esandbox'
+	install -m 644 esandbox/completion/_esandbox '$(DESTDIR)$(DATADIR)/zsh/site-functions/_esandbox'
+
+clean:
+	$(CARGO) clean
+
+.PHONY: all help setup build demo check install clean
