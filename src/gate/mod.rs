@@ -1,4 +1,19 @@
 //! What is trapped.
+//!
+//! One declarative [table] says of every system call what becomes of it. [`compile`] makes the seccomp
+//! program from it and [`lookup`] tells the broker what a notified call is. A call that the table does
+//! not name gets ENOSYS, so a kernel newer than the table opens no door.
 #![forbid(unsafe_code)]
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
+
+mod abi;
+mod assembler;
+mod filter;
 mod row;
+#[cfg(test)]
+mod simulate;
+mod table;
+
+pub(crate) use abi::{Abi, lookup};
+pub(crate) use filter::{Filter, compile};
+pub(crate) use row::{Action, At, Call, Class, Cond, Number, Op, Row, Rule, Shape};
