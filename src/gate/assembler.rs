@@ -131,7 +131,7 @@ fn check(program: &[sock_filter]) -> Result<(), &'static str> {
         let rest = program.len() - at - 1;
         let inside = |distance: usize| distance < rest;
         let good = match instruction.code {
-            LOAD => instruction.k < DATA && instruction.k % 4 == 0,
+            LOAD => instruction.k < DATA && instruction.k.is_multiple_of(4),
             AND | RETURN => true,
             JUMP => inside(instruction.k as usize),
             EQUAL | AT_LEAST | ANY_BIT => inside(instruction.jt.into()) && inside(instruction.jf.into()),
@@ -142,4 +142,83 @@ fn check(program: &[sock_filter]) -> Result<(), &'static str> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn equal(load: u32, operand: u32) -> Test {
+        Test { load: Some(load), and: None, op: EQUAL, operand }
+    }
+
+    #[test]
+    fn equal_code_is_emitted_once() {
+        let mut assembler = Assembler::default();
+        let (yes, no) = (assembler.answer(1), assembler.answer(0));
+        assert_eq!(assembler.answer(1), yes);
+        let first = assembler.test(equal(0, 7), yes, no);
+        assert_eq!(assembler.test(equal(0, 7), yes, no), first);
+        assert_eq!(assembler.finish().expect("a program").len(), 4);
+    }
+
+    #[test]
+    fn far_jumps() {
+        // A chain of tests so long that the first answer is out of reach for nearly all of them.
+        let mut assembler = Assembler::default();
+        let found = assembler.answer(u32::MAX);
+        let mut next = assembler.answer(0);
+        for operand in (1..=1000).rev() {
+            next = assembler.test(equal(0, operand), found, next);
+        }
+        let program = assembler.finish().expect("a program");
+        assert!(program.len() < 2020, "{}", program.len());
+        for number in 0..=1001 {
+            let (mut at, mut steps) = (0, 0);
+            let answer = loop {
+                let sock_filter { code, jt, jf, k } = program[at];
+                (at, steps) = (at + 1, steps + 1);
+                assert!(steps < 4096);
+                match code {
+                    LOAD => {}
+                    JUMP => at += k as usize,
+                    EQUAL => at += usize::from(if number == k { jt } else { jf }),
+                    RETURN => break k,
+                    _ => panic!("what is {code:#x}?"),
+                }
+            };
+            assert_eq!(answer, if (1..=1000).contains(&number) { u32::MAX } else { 0 }, "{number}");
+        }
+    }
+
+    #[test]
+    fn too_long() {
+        let mut assembler = Assembler::default();
+        let (found, mut next) = (assembler.answer(1), assembler.answer(0));
+        for operand in 0..3000 {
+            next = assembler.test(equal(0, operand), found, next);
+        }
+        assert!(assembler.finish().is_err());
+    }
+
+    #[test]
+    fn bad_programs_are_seen() {
+        let instruction = |code, k, jt, jf| sock_filter { code, jt, jf, k };
+        let answer = instruction(RETURN, 0, 0, 0);
+        assert!(check(&[answer]).is_ok());
+        assert!(check(&[]).is_err());
+        for bad in [
+            instruction(EQUAL, 0, 1, 0),
+            instruction(EQUAL, 0, 0, 255),
+            instruction(JUMP, 1, 0, 0),
+            instruction(JUMP, u32::MAX, 0, 0),
+            instruction(LOAD, 64, 0, 0),
+            instruction(LOAD, 2, 0, 0),
+            instruction(0xffff, 0, 0, 0),
+        ] {
+            assert!(check(&[bad, answer]).is_err(), "{bad:?}");
+            assert!(check(&[answer, bad]).is_err(), "{bad:?}");
+        }
+        assert!(check(&[instruction(EQUAL, 0, 1, 0), answer, answer]).is_ok());
+    }
 }

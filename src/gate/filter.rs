@@ -34,6 +34,18 @@ pub(crate) struct Filter {
     pub(crate) instructions: Vec<sock_filter>,
 }
 
+impl Filter {
+    /// The program as `bwrap --seccomp` and other loaders take it: `struct sock_filter` after `struct
+    /// sock_filter`.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let bytes = |&sock_filter { code, jt, jf, k }: &sock_filter| {
+            let ([c0, c1], [k0, k1, k2, k3]) = (code.to_ne_bytes(), k.to_ne_bytes());
+            [c0, c1, jt, jf, k0, k1, k2, k3]
+        };
+        self.instructions.iter().flat_map(bytes).collect()
+    }
+}
+
 /// What the program answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Verdict {
@@ -177,47 +189,32 @@ impl Rules {
                     no,
                 )
             }
-            Cond::Null { arg } => {
-                let yes = |rules: &mut Self, assembler: &mut Assembler, loaded| {
-                    rules.step(assembler, rule, cond + 1, loaded)
-                };
-                let no = |rules: &mut Self, assembler: &mut Assembler, loaded| {
-                    rules.step(assembler, rule + 1, 0, loaded)
-                };
-                self.zero(assembler, arg, loaded, yes, no)
-            }
-            Cond::NotNull { arg } => {
-                let yes = |rules: &mut Self, assembler: &mut Assembler, loaded| {
-                    rules.step(assembler, rule, cond + 1, loaded)
-                };
-                let no = |rules: &mut Self, assembler: &mut Assembler, loaded| {
-                    rules.step(assembler, rule + 1, 0, loaded)
-                };
-                self.zero(assembler, arg, loaded, no, yes)
-            }
+            Cond::Null { arg } => self.zero(assembler, arg, loaded, (rule, cond + 1), (rule + 1, 0)),
+            Cond::NotNull { arg } => self.zero(assembler, arg, loaded, (rule + 1, 0), (rule, cond + 1)),
         };
         self.emitted.insert(key, label);
         label
     }
 
-    /// Tests whether a whole register is zero: the upper half only where the kernel looks at it.
+    /// Tests whether a whole register is zero, and goes on with this or that condition of a rule. The upper
+    /// half is only looked at where the kernel looks at it.
     fn zero(
         &mut self,
         assembler: &mut Assembler,
         arg: u8,
         loaded: Option<u32>,
-        zero: impl Fn(&mut Self, &mut Assembler, Option<u32>) -> Label,
-        other: impl Fn(&mut Self, &mut Assembler, Option<u32>) -> Label,
+        zero: (usize, usize),
+        other: (usize, usize),
     ) -> Label {
         let (low, high) = (low(arg), high(arg));
-        let yes = zero(self, assembler, Some(low));
-        let no = other(self, assembler, Some(low));
         let is_zero = |word, loaded| Test { load: fetch(word, loaded), and: None, op: EQUAL, operand: 0 };
+        let yes = self.step(assembler, zero.0, zero.1, Some(low));
+        let no = self.step(assembler, other.0, other.1, Some(low));
         if !self.abi.is_wide() {
             return assembler.test(is_zero(low, loaded), yes, no);
         }
         let lower = assembler.test(is_zero(low, None), yes, no);
-        let no = other(self, assembler, Some(high));
+        let no = self.step(assembler, other.0, other.1, Some(high));
         assembler.test(is_zero(high, loaded), lower, no)
     }
 }

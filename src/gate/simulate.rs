@@ -47,7 +47,7 @@ fn run(program: &[sock_filter], arch: u32, nr: u32, args: &[u64; 6]) -> u32 {
         8 | 12 => panic!("the instruction pointer is nobody's business"),
         16..64 => {
             let arg = args[(offset as usize - 16) / 8];
-            if offset % 8 == 0 { arg as u32 } else { (arg >> 32) as u32 }
+            if offset.is_multiple_of(8) { arg as u32 } else { (arg >> 32) as u32 }
         }
         _ => panic!("no word at {offset}"),
     };
@@ -251,7 +251,7 @@ fn g3_unknown_numbers() {
         for nr in (470..=700).chain([337, 423, 0x3fff_ffff, 0x7fff_ffff, 0x8000_0000, u32::MAX]) {
             assert_eq!(run(&program, Abi::X86_64.audit(), nr, &[0; 6]), Verdict::UNKNOWN.value(), "{nr}");
         }
-        for nr in (470..=700).chain([17, 222, 223, 251, 285, 387, 392, 415, u32::MAX]) {
+        for nr in (470..=700).chain([222, 223, 251, 285, 387, 392, 415, u32::MAX]) {
             assert_eq!(run(&program, Abi::I386.audit(), nr, &[0; 6]), Verdict::UNKNOWN.value(), "{nr}");
         }
     }
@@ -315,8 +315,8 @@ fn g5_descriptors_are_ints() {
 
 #[test]
 fn g6_refusals_come_first() {
-    // Numbers are one row each (`abi::resolve` and the tests of the table); within a row, what is refused
-    // in every shape must not be behind a rule that hands the same call over.
+    // A call that is refused cannot be handed over by another rule: each number has one row (see the tests of
+    // the table), and what has no rules is refused in every shape, whatever the registers hold.
     for shape in shapes() {
         for abi in Abi::ALL {
             for (nr, row) in numbers(abi).iter().enumerate() {

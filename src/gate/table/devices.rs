@@ -77,6 +77,8 @@ pub(super) static ROWS: &[Row] = &[
             ioctl(&[Cond::Low { arg: 1, mask: ALL_BUT_NUMBER, is: 0x5600 }], CONSOLE),
             // btrfs: everything that takes the name of a subvolume or a device; not FICLONE, which has its type.
             ioctl(&[Cond::Low { arg: 1, mask: ALL_BUT_NUMBER, is: 0x5000_9400 }], EXOTIC),
+            // DEFRAG_RANGE, SET_RECEIVED_SUBVOL.
+            ioctl(&[kind(0x9410)], EXOTIC),
             ioctl(&[kind(0x9425)], EXOTIC),
             // SECCOMP_IOCTL_NOTIF_*.
             ioctl(&[Cond::Low { arg: 1, mask: TYPE, is: 0x2100 }], LISTENER),
@@ -94,7 +96,8 @@ pub(super) static ROWS: &[Row] = &[
             ioctl(&[kind(0x6618)], EXOTIC),
             ioctl(&[kind(0x6619)], EXOTIC),
             ioctl(&[kind(0x6685)], EXOTIC),
-            // XFS: handles by path and by descriptor and what is done with them, SWAPEXT, EXCHANGE_RANGE.
+            // XFS: handles by path and by descriptor and what is done with them, SWAPEXT, EXCHANGE_RANGE,
+            // COMMIT_RANGE.
             ioctl(&[kind(0x5868)], EXOTIC),
             ioctl(&[kind(0x5869)], EXOTIC),
             ioctl(&[kind(0x586a)], EXOTIC),
@@ -102,8 +105,11 @@ pub(super) static ROWS: &[Row] = &[
             ioctl(&[kind(0x586c)], EXOTIC),
             ioctl(&[kind(0x586d)], EXOTIC),
             ioctl(&[kind(0x5881)], EXOTIC),
-            // F2FS, all of it: some of its requests change a file through any descriptor.
+            ioctl(&[kind(0x5883)], EXOTIC),
+            // F2FS and bcachefs, all of it: some of their requests change a file, or make a subvolume, through
+            // any descriptor.
             ioctl(&[Cond::Low { arg: 1, mask: TYPE, is: 0xf500 }], EXOTIC),
+            ioctl(&[Cond::Low { arg: 1, mask: TYPE, is: 0xbc00 }], EXOTIC),
         ],
         Allow,
     )
