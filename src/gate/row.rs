@@ -3,6 +3,8 @@
 
 use nix::errno::Errno;
 
+use super::abi::Abi;
+
 /// One system call and all that the sandbox knows of it.
 #[derive(Debug)]
 pub(crate) struct Row {
@@ -23,6 +25,9 @@ pub(crate) struct Row {
 pub(crate) enum Number {
     /// libseccomp resolves the name for each ABI.
     Known,
+    /// libseccomp resolves the name; the row is for this ABI alone, because the other one gives the
+    /// same name other argument types (16-bit ids) or another meaning.
+    Only(Abi),
     /// Newer than libseccomp 2.5: this number on every ABI.
     Everywhere(u32),
     /// Newer than libseccomp 2.5, and only there on x86-64.
@@ -78,6 +83,9 @@ pub(crate) enum Action {
     Notify(Class),
     /// The call fails with this errno; the text is the reason, for people.
     Refuse(Errno, &'static str),
+    /// The same where the class is mediated, and allowed where it is not: such a call would go round
+    /// a rule, and without rules there is nothing to go round.
+    RefuseIn(Class, Errno, &'static str),
     /// The call reports success and does nothing.
     Pretend(&'static str),
 }
@@ -97,6 +105,11 @@ pub(crate) enum Class {
     Network,
     /// Calls that change what the caller's identity or umask is; needed with `Write`, `Read` or `Network`.
     Identity,
+    /// Calls that change the file system and would also get round a rule on reading: `open` for reading
+    /// and writing, a new name (`link`, `rename`) for a file that must not be read.
+    WriteOrRead,
+    /// `bind`: an address, and a new name in the file system where the address is one.
+    Bind,
 }
 
 /// Which classes are trapped in one sandbox.
@@ -124,7 +137,70 @@ impl Shape {
             Class::Exec => self.exec,
             Class::Network => self.network,
             Class::Identity => self.write || self.read || self.network,
+            Class::WriteOrRead => self.write || self.read,
+            Class::Bind => self.network || self.write,
         }
+    }
+}
+
+impl Row {
+    /// A call that the kernel carries out, whatever its arguments.
+    pub(crate) const fn allow(name: &'static str) -> Self {
+        Self::new(name, &[], Action::Allow)
+    }
+
+    /// A call that fails, whatever its arguments.
+    pub(crate) const fn refuse(name: &'static str, errno: Errno, why: &'static str) -> Self {
+        Self::new(name, &[], Action::Refuse(errno, why))
+    }
+
+    /// A call that is handed to the supervisor, whatever its arguments.
+    pub(crate) const fn notify(name: &'static str, class: Class, call: Call) -> Self {
+        Self::new(name, &[], Action::Notify(class)).call(call)
+    }
+
+    /// A call that is judged by its registers.
+    pub(crate) const fn new(name: &'static str, rules: &'static [Rule], otherwise: Action) -> Self {
+        Self { name, number: Number::Known, rules, otherwise, call: None }
+    }
+
+    /// Says what the broker does with the call.
+    pub(crate) const fn call(self, call: Call) -> Self {
+        Self { call: Some(call), ..self }
+    }
+
+    /// Says where the number comes from, if not from libseccomp.
+    pub(crate) const fn number(self, number: Number) -> Self {
+        Self { number, ..self }
+    }
+}
+
+impl Rule {
+    /// When all of these hold, this.
+    pub(crate) const fn when(when: &'static [Cond], action: Action) -> Self {
+        Self { when, action }
+    }
+}
+
+impl Cond {
+    /// The low 32 bits are this.
+    pub(crate) const fn is(arg: u8, is: u32) -> Self {
+        Self::Low { arg, mask: u32::MAX, is }
+    }
+
+    /// None of these bits is set.
+    pub(crate) const fn clear(arg: u8, mask: u32) -> Self {
+        Self::Low { arg, mask, is: 0 }
+    }
+
+    /// At least one of these bits is set.
+    pub(crate) const fn any(arg: u8, mask: u32) -> Self {
+        Self::Any { arg, mask }
+    }
+
+    /// The low 32 bits are not zero.
+    pub(crate) const fn not_zero(arg: u8) -> Self {
+        Self::Any { arg, mask: u32::MAX }
     }
 }
 
@@ -146,6 +222,33 @@ pub(crate) struct Call {
     pub(crate) nofollow: bool,
 }
 
+impl Call {
+    /// A call whose object is here.
+    pub(crate) const fn new(op: Op, at: At) -> Self {
+        Self { op, at, to: At::NONE, flags: None, value: None, nofollow: false }
+    }
+
+    /// Where the second object is.
+    pub(crate) const fn to(self, to: At) -> Self {
+        Self { to, ..self }
+    }
+
+    /// The register of the flags.
+    pub(crate) const fn flags(self, register: u8) -> Self {
+        Self { flags: Some(register), ..self }
+    }
+
+    /// The register of the value.
+    pub(crate) const fn value(self, register: u8) -> Self {
+        Self { value: Some(register), ..self }
+    }
+
+    /// The last component is never followed.
+    pub(crate) const fn nofollow(self) -> Self {
+        Self { nofollow: true, ..self }
+    }
+}
+
 /// Where an object's name is: a directory descriptor's register and a path's.
 ///
 /// No `dirfd`: relative to the working directory. A `dirfd` and no `path`: the descriptor itself.
@@ -155,6 +258,26 @@ pub(crate) struct At {
     pub(crate) dirfd: Option<u8>,
     /// Register of the pointer to the path.
     pub(crate) path: Option<u8>,
+}
+
+impl At {
+    /// No object.
+    pub(crate) const NONE: Self = Self { dirfd: None, path: None };
+
+    /// A path relative to the working directory.
+    pub(crate) const fn path(path: u8) -> Self {
+        Self { dirfd: None, path: Some(path) }
+    }
+
+    /// A path relative to a directory descriptor.
+    pub(crate) const fn dirfd(dirfd: u8, path: u8) -> Self {
+        Self { dirfd: Some(dirfd), path: Some(path) }
+    }
+
+    /// A descriptor itself.
+    pub(crate) const fn fd(fd: u8) -> Self {
+        Self { dirfd: Some(fd), path: None }
+    }
 }
 
 /// The functions of the broker, one for each kind of call.

@@ -1,0 +1,137 @@
+//! Calls about processes: their identity, their limits and priorities, new ones, signals.
+#![forbid(unsafe_code)]
+
+use nix::errno::Errno;
+
+use super::super::row::Action::{self, Allow, Pretend, Refuse};
+use super::super::row::{At, Call, Class, Cond, Op, Row, Rule};
+
+/// Namespaces that `clone` and `unshare` make.
+const CLONE_NEW: u32 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u32;
+
+/// This one only of `unshare`: the bit is part of the signal number in the flags of `clone`.
+const CLONE_NEWTIME: u32 = 0x80;
+
+const RLIMIT_LOCKS: u32 = 10;
+
+const NAMESPACE: Action = Refuse(Errno::EPERM, "in another namespace names mean something else");
+const OTHERS: Action = Refuse(Errno::EPERM, "the process could be outside, or the supervisor");
+/// The kernel lost interest in the limit in 2.4.25, so nothing can tell the difference.
+const TAG: Action = Pretend("the limit is where the sandbox keeps the state of the process");
+
+const fn identity(name: &'static str) -> Row {
+    Row::notify(name, Class::Identity, Call::new(Op::Identity, At::NONE))
+}
+
+/// Allowed for the caller itself, which these calls name with a zero.
+macro_rules! only_self {
+    ($name:literal, pid: $pid:literal) => {
+        Row::new($name, &[Rule::when(&[Cond::not_zero($pid)], OTHERS)], Allow)
+    };
+    ($name:literal, which: $which:literal) => {
+        Row::new($name, &[Rule::when(&[Cond::is(0, $which), Cond::is(1, 0)], Allow)], OTHERS)
+    };
+}
+
+pub(super) static ROWS: &[Row] = &[
+    // New processes. The flags of clone are an int in effect: the kernel cuts them to 32 bits.
+    Row::allow("fork"),
+    Row::allow("vfork"),
+    Row::new("clone", &[Rule::when(&[Cond::any(0, CLONE_NEW)], NAMESPACE)], Allow),
+    Row::refuse("clone3", Errno::ENOSYS, "its flags are in memory; libraries use clone then"),
+    Row::new("unshare", &[Rule::when(&[Cond::any(0, CLONE_NEW | CLONE_NEWTIME)], NAMESPACE)], Allow),
+    Row::new("setns", &[], NAMESPACE),
+    // Who the caller is; the supervisor acts with the caller's identity.
+    identity("setuid"),
+    identity("setgid"),
+    identity("setreuid"),
+    identity("setregid"),
+    identity("setresuid"),
+    identity("setresgid"),
+    identity("setfsuid"),
+    identity("setfsgid"),
+    identity("setgroups"),
+    identity("capset"),
+    identity("setuid32"),
+    identity("setgid32"),
+    identity("setreuid32"),
+    identity("setregid32"),
+    identity("setresuid32"),
+    identity("setresgid32"),
+    identity("setfsuid32"),
+    identity("setfsgid32"),
+    identity("setgroups32"),
+    Row::notify("umask", Class::Identity, Call::new(Op::Umask, At::NONE).value(0)),
+    Row::new(
+        "prctl",
+        &[
+            // The supervisor could read the caller's arguments no more, and all that is mediated would fail.
+            Rule::when(
+                &[Cond::is(0, libc::PR_SET_DUMPABLE as u32), Cond::Null { arg: 1 }],
+                Pretend("the supervisor must be able to read the caller's memory"),
+            ),
+            Rule::when(
+                &[Cond::is(0, libc::PR_SET_MM as u32)],
+                Refuse(Errno::EPERM, "it changes what /proc says the process runs"),
+            ),
+        ],
+        Allow,
+    ),
+    // Limits. RLIMIT_CORE needs no row of its own: the hard limit is 0, and who has not CAP_SYS_RESOURCE
+    // cannot raise it; programs that lower it (ssh-agent and gpg-agent insist) can.
+    Row::new("setrlimit", &[Rule::when(&[Cond::is(0, RLIMIT_LOCKS), Cond::NotNull { arg: 1 }], TAG)], Allow),
+    Row::new(
+        "prlimit64",
+        &[
+            Rule::when(&[Cond::not_zero(0), Cond::NotNull { arg: 2 }], OTHERS),
+            Rule::when(&[Cond::is(1, RLIMIT_LOCKS), Cond::NotNull { arg: 2 }], TAG),
+        ],
+        Allow,
+    ),
+    // Priorities and places, with which a process could starve the supervisor.
+    only_self!("setpriority", which: 0),
+    only_self!("ioprio_set", which: 1),
+    only_self!("sched_setscheduler", pid: 0),
+    only_self!("sched_setparam", pid: 0),
+    only_self!("sched_setattr", pid: 0),
+    only_self!("sched_setaffinity", pid: 0),
+    only_self!("migrate_pages", pid: 0),
+    only_self!("move_pages", pid: 0),
+    // Filters of one's own can only be stricter.
+    Row::allow("seccomp"),
+    Row::allow("personality"),
+    // Hands out descriptors of files, opened by the kernel, unless it reports mere names (FAN_REPORT_FID).
+    Row::new(
+        "fanotify_init",
+        &[
+            Rule::when(&[Cond::clear(0, FAN_REPORT_FID)], WATCH),
+            Rule::when(&[Cond::any(0, FAN_CLASS_CONTENT | FAN_CLASS_PRE_CONTENT)], WATCH),
+        ],
+        Allow,
+    ),
+    Row::allow("fanotify_mark"),
+];
+
+const FAN_CLASS_CONTENT: u32 = 4;
+const FAN_CLASS_PRE_CONTENT: u32 = 8;
+const FAN_REPORT_FID: u32 = 0x200;
+const WATCH: Action = Refuse(Errno::EPERM, "it opens files, or holds up those who open them, without a path");
+
+/// Calls that send a signal, or make what can send one. Where the backstop scopes signals they belong to
+/// the kernel.
+pub(super) static SIGNALS: &[Row] = &[
+    Row::allow("kill"),
+    Row::allow("tkill"),
+    Row::allow("tgkill"),
+    Row::allow("rt_sigqueueinfo"),
+    Row::allow("rt_tgsigqueueinfo"),
+    Row::allow("pidfd_send_signal"),
+    Row::allow("pidfd_open"),
+    Row::allow("process_mrelease"),
+];
