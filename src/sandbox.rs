@@ -1,97 +1,577 @@
-//! The public face: build a sandbox, spawn a command in it, wait for it.
+//! The public face: build a sandbox, spawn a command in it, wait for it. It reads like `std::process`.
 #![forbid(unsafe_code)]
 
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
-use std::process::{Command, ExitStatus};
-use std::sync::Arc;
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
 
-use crate::error::Result;
-use crate::report::Sink;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+use crate::broker::{self, Crew, Facts, Options, States, Supervisor};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gate::{self, Filter, Shape};
+use crate::magic::{self, Arming, Outcome};
+use crate::policy::{Lock, Mode, NetMode, State};
+use crate::profile::{self, Source};
+use crate::report::{LogSink, Sink};
 use crate::status::Status;
+use crate::sys::child::{self, Message, Setup, Step};
+use crate::sys::fs::Proc;
+use crate::sys::memory::Access;
+use crate::sys::{Errno, Pid, creds, process, seccomp};
+use crate::tracee::{Identity, Sight};
 
 /// What a sandbox will allow, before anything runs in it.
-pub struct SandboxBuilder {}
+///
+/// Made by [`Sandbox::builder`]. With nothing said everything is off, and magic is open: the command can switch on
+/// what it wants. Whatever is said later wins over what was said before.
+#[derive(Clone)]
+pub struct SandboxBuilder {
+    state: State,
+    arm_read: bool,
+    dry_run: bool,
+    require_backstop: bool,
+    sink: Arc<dyn Sink>,
+}
 
 impl SandboxBuilder {
-    /// Applies the profile of this name: from the search path, or built in. Later lines win.
-    pub fn profile(&mut self, _name: &str) -> Result<&mut Self> {
-        todo!()
+    /// Applies the profile of this name, from the search path or built in.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Profile`] if there is none, [`ErrorKind::Syntax`] with file, line and column if one of its
+    /// lines is malformed. The builder is as it was then.
+    pub fn profile(&mut self, name: &str) -> Result<&mut Self> {
+        self.load(Source::Named(name))
     }
-    /// Applies a profile file.
-    pub fn config_file(&mut self, _path: impl AsRef<Path>) -> Result<&mut Self> {
-        todo!()
+
+    /// Applies a profile file; `@NAME` looks `NAME` up as [`SandboxBuilder::profile`] does.
+    ///
+    /// # Errors
+    /// As [`SandboxBuilder::profile`].
+    pub fn config_file(&mut self, path: impl AsRef<Path>) -> Result<&mut Self> {
+        match path.as_ref().to_str().and_then(|path| path.strip_prefix('@')) {
+            Some(name) => self.load(Source::Named(name)),
+            None => self.load(Source::File(path.as_ref())),
+        }
     }
-    /// Applies one magic command, as in a profile (without `/dev/sydbox/`).
-    pub fn magic(&mut self, _command: impl AsRef<[u8]>) -> Result<&mut Self> {
-        todo!()
+
+    fn load(&mut self, source: Source<'_>) -> Result<&mut Self> {
+        self.state = profile::load(source, self.state.clone(), &Arming::AT_START)?;
+        Ok(self)
     }
-    /// Locks magic before the command starts.
+
+    /// Applies one magic command, as in a profile: without `/dev/sydbox/`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Syntax`] if it is malformed or impossible; and a query whose answer is no.
+    pub fn magic(&mut self, command: impl AsRef<[u8]>) -> Result<&mut Self> {
+        let text = command.as_ref();
+        let wrong = |message: String| {
+            Error::new(ErrorKind::Syntax, format!("magic command `{}': {message}", crate::report::escape(text)))
+        };
+        let command = magic::parse(text).map_err(|error| wrong(error.to_string()))?;
+        match magic::apply(&command, &self.state, &Arming::AT_START) {
+            Ok(Outcome::Changed(state)) => self.state = state,
+            Ok(Outcome::Yes) => {}
+            Ok(Outcome::No) => return Err(wrong("the answer is no".into())),
+            Err(refusal) => return Err(wrong(refusal.message)),
+        }
+        Ok(self)
+    }
+
+    /// Locks magic before the command starts. Such a sandbox is cheaper, too: what is off stays off, and is not
+    /// looked at.
     pub fn lock(&mut self) -> &mut Self {
-        todo!()
+        self.state.lock = Lock::On;
+        self
     }
+
     /// Makes it possible to switch read sandboxing on later.
     pub fn arm_read(&mut self) -> &mut Self {
-        todo!()
+        self.arm_read = true;
+        self
     }
+
     /// Decides and reports, and refuses nothing.
-    pub fn dry_run(&mut self, _yes: bool) -> &mut Self {
-        todo!()
+    pub fn dry_run(&mut self, yes: bool) -> &mut Self {
+        self.dry_run = yes;
+        self
     }
+
     /// Refuses to start where the kernel's second lock (Landlock) is missing.
-    pub fn require_backstop(&mut self, _yes: bool) -> &mut Self {
-        todo!()
+    pub fn require_backstop(&mut self, yes: bool) -> &mut Self {
+        self.require_backstop = yes;
+        self
     }
-    /// Where violations go; without a sink they are logged with the `log` crate.
-    pub fn violations(&mut self, _sink: Arc<dyn Sink>) -> &mut Self {
-        todo!()
+
+    /// Where violations go. Without a sink they are warnings of the `log` crate.
+    pub fn violations(&mut self, sink: Arc<dyn Sink>) -> &mut Self {
+        self.sink = sink;
+        self
     }
-    /// Whether the exit of the first process ends the wait (`core/trace/exit_wait_all:false`).
-    /// The filter that this sandbox would load, as a raw BPF program.
+
+    /// The filter that this sandbox would load: an array of `struct sock_filter`.
+    ///
+    /// # Errors
+    /// As [`SandboxBuilder::build`], but the machine is not asked.
     pub fn export_bpf(&self) -> Result<Vec<u8>> {
-        todo!()
+        Ok(gate::compile(&self.shape())?.to_bytes())
     }
-    /// Checks that this machine can do it, and makes the sandbox.
+
+    /// Checks that this machine can do what was asked, and makes the sandbox.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] names the feature of the kernel that is missing.
     pub fn build(&self) -> Result<Sandbox> {
-        todo!()
+        let status = Status::detect();
+        status.require(self.require_backstop)?;
+        let shape = self.shape();
+        if shape.read {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "read sandboxing is not available in this version: leave out `--arm read' and every rule and mode \
+                 of read",
+            ));
+        }
+        let filter = gate::compile(&shape)?;
+        Ok(Sandbox { builder: self.clone(), status, shape, filter })
+    }
+
+    /// What has to be trapped: everything that is on, or that can still be switched on.
+    fn shape(&self) -> Shape {
+        let state = &self.state;
+        let open = state.lock != Lock::On;
+        Shape {
+            magic: open,
+            write: open || state.write != Mode::Off,
+            read: self.arm_read || state.mentions_read(),
+            exec: open || state.exec != Mode::Off || state.has_exec_rules(),
+            network: open || state.network != NetMode::Off,
+        }
     }
 }
 
 /// A sandbox in which commands can be spawned.
-pub struct Sandbox {}
+///
+/// ```no_run
+/// use std::process::Command;
+/// use sydbox::Sandbox;
+///
+/// let sandbox = Sandbox::builder()
+///     .profile("build")?
+///     .magic("allowlist/network/connect+inet:127.0.0.1@5432")?
+///     .lock()
+///     .build()?;
+/// let status = sandbox.spawn(Command::new("make"))?.wait()?;
+/// assert!(status.success());
+/// # Ok::<(), sydbox::Error>(())
+/// ```
+pub struct Sandbox {
+    builder: SandboxBuilder,
+    status: Status,
+    shape: Shape,
+    filter: Filter,
+}
 
 impl Sandbox {
     /// Starts to describe a sandbox; with nothing said, everything is off.
     pub fn builder() -> SandboxBuilder {
-        todo!()
+        SandboxBuilder {
+            state: State::default(),
+            arm_read: false,
+            dry_run: false,
+            require_backstop: false,
+            sink: Arc::new(LogSink),
+        }
     }
+
     /// What is really enforced on this machine.
     pub fn status(&self) -> &Status {
-        todo!()
+        &self.status
     }
-    /// Spawns `command` in the sandbox.
-    pub fn spawn(&self, _command: Command) -> Result<Child> {
-        todo!()
+
+    /// Spawns `command` in the sandbox, with a supervisor of its own in threads of this process.
+    ///
+    /// The command's own hooks (`pre_exec`) run before the sandbox closes. The tree is bound to this process: if it
+    /// dies, the command is killed, and nothing that the sandbox mediates succeeds for the rest.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] and [`ErrorKind::NotExecutable`] for the command; [`ErrorKind::Nested`] inside
+    /// another sandbox of this kind; [`ErrorKind::System`] for what the kernel refused.
+    pub fn spawn(&self, command: Command) -> Result<Child> {
+        process::raise_nofile();
+        process::install_interrupt_handler();
+        let launch = Launch::new(self)?;
+        let (tell, told) = mpsc::channel();
+        let shared = Arc::new(Shared::default());
+        let keeper = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("sydbox".into());
+        let thread = thread
+            .spawn(move || launch.run(command, &tell, &keeper))
+            .map_err(|error| Error::system("cannot start a thread", error))?;
+        match told.recv() {
+            Ok(Ok(started)) => Ok(Child { shared, thread: Some(thread), started }),
+            Ok(Err(error)) => Err(error),
+            Err(mpsc::RecvError) => Err(Error::new(ErrorKind::System, "the supervisor failed to start")),
+        }
     }
 }
 
+/// Everything that one spawn needs, made ready before the fork.
+struct Launch {
+    setup: Setup,
+    ours: OwnedFd,
+    theirs: OwnedFd,
+    states: States,
+    proc: Proc,
+    options: Options,
+    policy: State,
+    has_pidfd_getfd: bool,
+}
+
+impl Launch {
+    fn new(sandbox: &Sandbox) -> Result<Self> {
+        let policy = sandbox.builder.state.clone();
+        let facts = Facts { identity_changed: true, umask: None };
+        let states = States::new(policy.clone(), facts).map_err(|errno| match errno {
+            Errno::ERANGE => Error::new(
+                ErrorKind::Unsupported,
+                "the limit of file locks (ulimit -x) is so low that states cannot be told apart by it: raise it",
+            ),
+            errno => Error::system("getrlimit(RLIMIT_LOCKS)", errno),
+        })?;
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .map_err(|errno| Error::system("socketpair", errno))?;
+        let proc = Proc::open().map_err(|errno| Error::system("/proc is needed, and must be a procfs", errno))?;
+        let caps = creds::capget().map_err(|errno| Error::system("capget", errno))?;
+        let privileged = caps.permitted != 0 || nix::unistd::geteuid().is_root();
+        let dropped_caps = if privileged { crate::policy::dropped_capabilities() } else { 0 };
+        let landlock = broker::ruleset(&sandbox.shape)
+            .map_err(|error| Error::new(ErrorKind::System, format!("cannot make a Landlock ruleset: {error}")))?;
+        let has_pidfd_getfd = sandbox.status.has("pidfd_getfd");
+        let backstop = landlock.is_some();
+        let setup = Setup {
+            filter: sandbox.filter.instructions.clone(),
+            tag: states.first_tag(),
+            limits: vec![(libc::RLIMIT_CORE, 0)],
+            landlock,
+            drop_caps: dropped_caps,
+            send_listener: !has_pidfd_getfd,
+            socket: theirs.as_raw_fd(),
+        };
+        let shape = &sandbox.shape;
+        let options = Options {
+            dry_run: sandbox.builder.dry_run,
+            arming: Arming {
+                read: shape.read,
+                exec: shape.exec,
+                network: shape.network,
+                write: shape.write,
+                startup: false,
+            },
+            privileged,
+            dropped_caps,
+            backstop,
+            sink: Arc::clone(&sandbox.builder.sink),
+        };
+        Ok(Self { setup, ours, theirs, states, proc, options, policy, has_pidfd_getfd })
+    }
+
+    /// Forks from this thread, which lives as long as the tree: the death signal of the eldest belongs to it.
+    fn run(self, mut command: Command, tell: &mpsc::Sender<Result<Started>>, shared: &Shared) {
+        let Self { setup, ours, theirs, states, proc, options, policy, has_pidfd_getfd } = self;
+        child::prepare(&mut command, setup);
+        // The supervisor's first thread takes the listener while spawn waits for the exec, which is trapped.
+        let theirs = Arc::new(Mutex::new(Some(theirs)));
+        let (failed, failure) = mpsc::channel();
+        let listening = {
+            let theirs = Arc::clone(&theirs);
+            let meet = Meet { ours, theirs, states, proc, options, policy, has_pidfd_getfd };
+            thread::Builder::new().name("sydbox-meet".into()).spawn(move || {
+                process::block_signals();
+                meet.child().map_err(|failure| {
+                    let _ = failed.send(failure);
+                })
+            })
+        };
+        let listening = match listening {
+            Ok(listening) => listening,
+            Err(error) => return drop(tell.send(Err(Error::system("cannot start a thread", error)))),
+        };
+        let spawned = command.spawn();
+        // Where the child did not get as far as the hand-shake, this wakes the other thread.
+        theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let crew = listening.join().unwrap_or(Err(()));
+        let (mut eldest, crew) = match (spawned, crew) {
+            (Ok(eldest), Ok(crew)) => (eldest, crew),
+            (Ok(mut eldest), Err(())) => {
+                let _ = eldest.kill();
+                let _ = eldest.wait();
+                let failure = failure.try_recv();
+                return drop(tell.send(Err(failure.unwrap_or_else(|_| {
+                    Error::new(ErrorKind::System, "the command ended before the sandbox was closed")
+                }))));
+            }
+            (Err(error), crew) => {
+                if let Ok(crew) = crew {
+                    crew.crew.end();
+                }
+                let failure = failure.try_recv();
+                return drop(tell.send(Err(failure.unwrap_or_else(|_| spawn_error(&command, error)))));
+            }
+        };
+        drop(command);
+        let started = Started {
+            pid: eldest.id(),
+            supervisor: Arc::clone(&crew.supervisor),
+            stdin: eldest.stdin.take(),
+            stdout: eldest.stdout.take(),
+            stderr: eldest.stderr.take(),
+        };
+        process::block_signals();
+        let _ = tell.send(Ok(started));
+        crew.keep(eldest, shared);
+    }
+}
+
+/// The error for a command that could not be executed.
+fn spawn_error(command: &Command, error: std::io::Error) -> Error {
+    let program = crate::report::escape(std::os::unix::ffi::OsStrExt::as_bytes(command.get_program()));
+    let kind = match error.raw_os_error() {
+        Some(libc::ENOENT) => ErrorKind::NotFound,
+        Some(libc::EACCES | libc::ENOEXEC | libc::EPERM | libc::ENOTDIR | libc::EISDIR | libc::ELOOP) => {
+            ErrorKind::NotExecutable
+        }
+        _ => ErrorKind::System,
+    };
+    Error::system(format!("cannot execute `{program}'"), error).of_kind(kind)
+}
+
+/// The supervisor's side of the hand-shake.
+struct Meet {
+    ours: OwnedFd,
+    theirs: Arc<Mutex<Option<OwnedFd>>>,
+    states: States,
+    proc: Proc,
+    options: Options,
+    policy: State,
+    has_pidfd_getfd: bool,
+}
+
+impl Meet {
+    /// Takes the listener from the child, starts the crew, and lets the child go on.
+    fn child(self) -> std::result::Result<Running, Error> {
+        let Self { ours, theirs, states, proc, options, policy, has_pidfd_getfd } = self;
+        let silent = || Error::new(ErrorKind::System, "the child died before the sandbox was closed");
+        let (message, sent) = Message::receive(ours.as_fd()).ok_or_else(silent)?;
+        // From here on only the child has the other end: it closes when the command is executed.
+        theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (pid, number) = match message {
+            Message::Loaded { pid, listener } => (pid, listener),
+            Message::Failed { step, errno } => return Err(step_error(step, errno)),
+        };
+        let listener = match (sent, has_pidfd_getfd) {
+            (Some(listener), _) => listener,
+            (None, _) => process::pidfd_open(pid)
+                .and_then(|pidfd| process::pidfd_getfd(pidfd.as_fd(), number))
+                .map_err(|errno| Error::system("cannot take the seccomp listener from the child", errno))?,
+        };
+        let same_root = proc
+            .root(pid)
+            .and_then(|root| crate::sys::fs::fstat(root.as_fd()))
+            .and_then(|theirs| Ok(theirs.id == crate::sys::fs::fstat(proc.own_root()?.as_fd())?.id));
+        if same_root != Ok(true) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the command has another root directory (chroot before exec), which a sandbox cannot look into",
+            ));
+        }
+        if let Err(errno) = seccomp::set_sync_wake_up(listener.as_fd()) {
+            log::debug!("no synchronous wake-up, calls take longer: {errno}");
+        }
+        let sight = Sight { listener, proc, memory: Access::detect() };
+        states.learn(first_facts(&sight, pid));
+        let supervisor =
+            Arc::new(Supervisor::new(sight, states, options, pid.raw(), ours, &policy));
+        let crew = Crew::start(Arc::clone(&supervisor))
+            .map_err(|error| Error::system("cannot start the supervisor's threads", error))?;
+        supervisor.acknowledge();
+        Ok(Running { supervisor, crew })
+    }
+}
+
+/// What is known of the child at the start: whether it is who we are, and its umask.
+fn first_facts(sight: &Sight, pid: Pid) -> Facts {
+    let identity = |pid| {
+        let mut buf = vec![0; 1 << 16];
+        sight.proc.read(pid, "status", &mut buf).ok().and_then(Identity::parse)
+    };
+    let (child, own) = (identity(pid), identity(process::gettid()));
+    match (child, own) {
+        (Some(child), Some(own)) => Facts {
+            identity_changed: (child.uid, child.gid, child.fsuid, child.fsgid, &child.groups)
+                != (own.uid, own.gid, own.fsuid, own.fsgid, &own.groups),
+            umask: Some(child.umask),
+        },
+        _ => Facts { identity_changed: true, umask: None },
+    }
+}
+
+fn step_error(step: Step, errno: Errno) -> Error {
+    if step == Step::Filter && errno == Errno::EBUSY {
+        return Error::new(
+            ErrorKind::Nested,
+            "there is a sandbox around this one already (sydbox, or a container with a seccomp listener), and the \
+             kernel allows one listener: change the outer sandbox by `test -e /dev/sydbox/...' instead",
+        );
+    }
+    if step == Step::Filter && errno == Errno::EINVAL {
+        return Error::new(
+            ErrorKind::Unsupported,
+            "this kernel has no seccomp user notification with WAIT_KILLABLE_RECV: Linux 5.19 or later is needed",
+        );
+    }
+    Error::system(format!("the child failed in {}", step.text()), errno)
+}
+
+/// A supervisor at work.
+struct Running {
+    supervisor: Arc<Supervisor>,
+    crew: Arc<Crew>,
+}
+
+impl Running {
+    /// Stays until the eldest and the last process of the tree are gone.
+    fn keep(self, mut eldest: std::process::Child, shared: &Shared) {
+        let listener = self.supervisor.sight.listener.as_fd();
+        let pidfd = Pid::new(eldest.id() as i32).map(process::pidfd_open);
+        if let Some(Ok(pidfd)) = &pidfd {
+            let mut over = false;
+            loop {
+                let polled = match over {
+                    false => process::poll([pidfd.as_fd(), listener], [libc::POLLIN, 0], -1),
+                    true => process::poll([pidfd.as_fd(), pidfd.as_fd()], [libc::POLLIN, 0], -1),
+                };
+                match polled {
+                    Ok([exited, _]) if exited != 0 => break,
+                    // All are gone, the eldest too; its status will follow.
+                    Ok([_, hung_up]) => over |= hung_up & libc::POLLHUP != 0,
+                    Err(_) => {}
+                }
+            }
+        }
+        let status = eldest.wait();
+        shared.update(|ended| ended.eldest = Some(status.map_err(|error| error.raw_os_error().unwrap_or(0))));
+        while !process::poll([listener], [0], -1).is_ok_and(|[events]| events & libc::POLLHUP != 0) {}
+        self.crew.end();
+        self.supervisor.options.sink.flush();
+        shared.update(|ended| ended.all = true);
+    }
+}
+
+/// How far a tree has ended.
+#[derive(Default)]
+struct Ended {
+    eldest: Option<std::result::Result<ExitStatus, i32>>,
+    all: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    ended: Mutex<Ended>,
+    changed: std::sync::Condvar,
+}
+
+impl Shared {
+    fn update(&self, change: impl FnOnce(&mut Ended)) {
+        change(&mut self.ended.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_all();
+    }
+}
+
+/// What is known once the command runs.
+struct Started {
+    pid: u32,
+    supervisor: Arc<Supervisor>,
+    stdin: Option<ChildStdin>,
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+}
+
 /// A command that runs in a sandbox, and with it all that it started.
-pub struct Child {}
+///
+/// Dropping it waits for nothing and kills nothing, as with [`std::process::Child`]; the supervisor goes on as long as
+/// this process lives.
+pub struct Child {
+    shared: Arc<Shared>,
+    thread: Option<thread::JoinHandle<()>>,
+    started: Started,
+}
 
 impl Child {
-    /// Process id of the eldest.
+    /// Process id of the eldest: the command itself.
     pub fn id(&self) -> u32 {
-        todo!()
+        self.started.pid
     }
-    /// Waits as the sandbox says: for all (the default), or for the eldest.
+
+    /// The command's standard input, if it was [`std::process::Stdio::piped`]. Given away once.
+    pub fn take_stdin(&mut self) -> Option<ChildStdin> {
+        self.started.stdin.take()
+    }
+
+    /// The command's standard output, if it was piped. Given away once.
+    pub fn take_stdout(&mut self) -> Option<ChildStdout> {
+        self.started.stdout.take()
+    }
+
+    /// The command's standard error, if it was piped. Given away once.
+    pub fn take_stderr(&mut self) -> Option<ChildStderr> {
+        self.started.stderr.take()
+    }
+
+    /// Waits as the sandbox says: until every process of it has ended (the default), or the eldest
+    /// (`core/trace/exit_wait_all:false`). Returns the status of the eldest. Closes standard input first.
+    ///
+    /// # Errors
+    /// Only if somebody else has waited for the eldest.
     pub fn wait(&mut self) -> Result<ExitStatus> {
-        todo!()
+        drop(self.started.stdin.take());
+        let supervisor = &self.started.supervisor;
+        let mut ended = self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if ended.all || ended.eldest.is_some() && !supervisor.wait_all.load(Ordering::Relaxed) {
+                break;
+            }
+            ended = self.shared.changed.wait(ended).unwrap_or_else(PoisonError::into_inner);
+        }
+        let all = ended.all;
+        let status = ended.eldest.unwrap_or(Err(libc::ECHILD));
+        drop(ended);
+        if all {
+            if let Some(thread) = self.thread.take() {
+                let _ = thread.join();
+            }
+        }
+        status.map_err(|raw| Error::system("waitid", std::io::Error::from_raw_os_error(raw)))
     }
+
     /// How many violations there were so far, repeated ones included.
     pub fn violations(&self) -> u64 {
-        todo!()
+        self.started.supervisor.violations.load(Ordering::Relaxed)
     }
-    /// The exit code that `core/violation/exit_code` asks for: `Some` overrides that of the eldest.
-    pub fn violation_exit_code(&self) -> Option<i32> {
-        todo!()
+
+    /// The exit code that `core/violation/exit_code` asks for after violations; `None`: that of the eldest.
+    pub fn violation_exit_code(&self, status: ExitStatus) -> Option<i32> {
+        use std::os::unix::process::ExitStatusExt;
+        match self.started.supervisor.exit_code.load(Ordering::Relaxed) {
+            _ if self.violations() == 0 => None,
+            0 => Some(128 | status.code().unwrap_or_else(|| status.signal().unwrap_or(0))),
+            code if code > 0 => Some(code),
+            _ => None,
+        }
     }
 }
