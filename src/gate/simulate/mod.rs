@@ -13,6 +13,8 @@ use super::filter::{Filter, Verdict, compile};
 use super::lookup;
 use super::row::{Action, Cond, Row, Shape};
 
+mod examples;
+
 const X32: u32 = 0x4000_0000;
 const AARCH64: u32 = 0xc000_00b7;
 const GARBAGE: u64 = 0xdead_beef_0000_0000;
@@ -74,7 +76,7 @@ fn answer(shape: &Shape, abi: Abi, name: &str, args: &[u64]) -> u32 {
     let nr = numbers(abi).iter().position(|row| row.is_some_and(|row| row.name == name));
     let mut registers = [0; 6];
     registers[..args.len()].copy_from_slice(args);
-    run(&program(shape), abi.audit(), nr.expect(name) as u32, &registers)
+    run(&program_of(shape), abi.audit(), nr.expect(name) as u32, &registers)
 }
 
 /// What the kernel's precomputation of constant answers (`seccomp_is_const_allow`) makes of the program.
@@ -364,33 +366,6 @@ fn constant_answers_are_constant_for_the_kernel() {
     let program = program(&NETWORK);
     for nr in [0, 2, 4, 21, 59, 257, 262, 332] {
         assert!(is_constant(&program, Abi::X86_64.audit(), nr), "{nr}");
-    }
-}
-
-#[test]
-fn opening() {
-    let (allow, notify) = (Verdict::Allow.value(), Verdict::Notify.value());
-    let read = Shape { read: true, ..NOTHING };
-    let cases: [(u64, u32, u32); 10] = [
-        // Flags, in a sandbox that mediates writing, in one that mediates reading.
-        (0o0, allow, notify),
-        (0o1, notify, notify),
-        (0o2, notify, notify),
-        (0o3, notify, notify),
-        (0o100, notify, notify),
-        (0o1000, notify, notify),
-        (0o2_0200000, notify, notify),
-        (0o0200000, allow, notify),
-        (0o1_0000000, allow, notify),
-        (0o1_0001103, allow, notify),
-    ];
-    for (flags, writing, reading) in cases {
-        for abi in Abi::ALL {
-            for (shape, expected) in [(WRITE, writing), (read, reading), (NETWORK, allow)] {
-                assert_eq!(answer(&shape, abi, "open", &[1, flags]), expected, "{flags:o} {shape:?}");
-                assert_eq!(answer(&shape, abi, "openat", &[3, 1, flags]), expected, "{flags:o} {shape:?}");
-            }
-        }
     }
 }
 
