@@ -24,6 +24,9 @@ use crate::sys::memory::Access;
 use crate::sys::{Errno, Pid, creds, process, seccomp};
 use crate::tracee::{Identity, Sight};
 
+/// While the configuration is read, everything can be said: what it mentions will be armed.
+const AT_START: Arming = Arming { read: true, exec: true, network: true, write: true, startup: true };
+
 /// What a sandbox will allow, before anything runs in it.
 ///
 /// Made by [`Sandbox::builder`]. With nothing said everything is off, and magic is open: the command can switch on
@@ -59,7 +62,7 @@ impl SandboxBuilder {
     }
 
     fn load(&mut self, source: Source<'_>) -> Result<&mut Self> {
-        self.state = profile::load(source, self.state.clone(), &Arming::AT_START)?;
+        self.state = profile::load(source, self.state.clone(), &AT_START)?;
         Ok(self)
     }
 
@@ -70,10 +73,13 @@ impl SandboxBuilder {
     pub fn magic(&mut self, command: impl AsRef<[u8]>) -> Result<&mut Self> {
         let text = command.as_ref();
         let wrong = |message: String| {
-            Error::new(ErrorKind::Syntax, format!("magic command `{}': {message}", crate::report::escape(text)))
+            Error::new(
+                ErrorKind::Syntax,
+                format!("magic command `{}': {message}", crate::report::escape(text)),
+            )
         };
         let command = magic::parse(text).map_err(|error| wrong(error.to_string()))?;
-        match magic::apply(&command, &self.state, &Arming::AT_START) {
+        match magic::apply(&command, &self.state, &AT_START) {
             Ok(Outcome::Changed(state)) => self.state = state,
             Ok(Outcome::Yes) => {}
             Ok(Outcome::No) => return Err(wrong("the answer is no".into())),
@@ -148,7 +154,7 @@ impl SandboxBuilder {
             magic: open,
             write: open || state.write != Mode::Off,
             read: self.arm_read || state.mentions_read(),
-            exec: open || state.exec != Mode::Off || state.has_exec_rules(),
+            exec: open || state.exec != Mode::Off || state.mentions(crate::policy::Access::Exec),
             network: open || state.network != NetMode::Off,
         }
     }
@@ -246,12 +252,14 @@ impl Launch {
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .map_err(|errno| Error::system("socketpair", errno))?;
-        let proc = Proc::open().map_err(|errno| Error::system("/proc is needed, and must be a procfs", errno))?;
+        let proc =
+            Proc::open().map_err(|errno| Error::system("/proc is needed, and must be a procfs", errno))?;
         let caps = creds::capget().map_err(|errno| Error::system("capget", errno))?;
         let privileged = caps.permitted != 0 || nix::unistd::geteuid().is_root();
-        let dropped_caps = if privileged { crate::policy::dropped_capabilities() } else { 0 };
-        let landlock = broker::ruleset(&sandbox.shape)
-            .map_err(|error| Error::new(ErrorKind::System, format!("cannot make a Landlock ruleset: {error}")))?;
+        let dropped_caps = if privileged { gate::capabilities::dropped() } else { 0 };
+        let landlock = broker::ruleset(&sandbox.shape).map_err(|error| {
+            Error::new(ErrorKind::System, format!("cannot make a Landlock ruleset: {error}"))
+        })?;
         let has_pidfd_getfd = sandbox.status.has("pidfd_getfd");
         let backstop = landlock.is_some();
         let setup = Setup {
@@ -395,8 +403,7 @@ impl Meet {
         }
         let sight = Sight { listener, proc, memory: Access::detect() };
         states.learn(first_facts(&sight, pid));
-        let supervisor =
-            Arc::new(Supervisor::new(sight, states, options, pid.raw(), ours, &policy));
+        let supervisor = Arc::new(Supervisor::new(sight, states, options, pid.raw(), ours, &policy));
         let crew = Crew::start(Arc::clone(&supervisor))
             .map_err(|error| Error::system("cannot start the supervisor's threads", error))?;
         supervisor.acknowledge();

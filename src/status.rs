@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::sys::probe;
 
 /// What this machine offers to a sandbox, and what is lost where it does not.
@@ -87,6 +88,24 @@ const LANDLOCK: [(u32, &str, &str, &str); 7] = [
 ];
 
 impl Status {
+    /// An error that names what is missing, if a sandbox cannot run here (or not with both locks, if that is asked for).
+    pub(crate) fn require(&self, backstop: bool) -> Result<()> {
+        let missing = |feature: &&Feature| feature.required && !feature.is_available();
+        if let Some(feature) = self.features.iter().find(missing) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("this system lacks {} (Linux {}): {}", feature.name, feature.since, feature.cost),
+            ));
+        }
+        if backstop && !self.has_backstop() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "this system lacks Landlock (Linux 5.13, switched on at boot), which was required as second lock",
+            ));
+        }
+        Ok(())
+    }
+
     /// Asks the kernel. Changes nothing and needs no privilege.
     pub fn detect() -> Self {
         let release = read("/proc/sys/kernel/osrelease").or_else(|_| uname()).unwrap_or_default();

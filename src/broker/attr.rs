@@ -9,8 +9,8 @@ use std::os::fd::AsFd;
 use super::cx::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, Answer, Cx};
 use crate::report::arguments;
 use crate::resolve::{Base, Object};
-use crate::sys::fs::{self, Timespec};
 use crate::sys::Errno;
+use crate::sys::fs::{self, Timespec};
 use crate::tracee::Result;
 
 const AT_FLAGS: i32 = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
@@ -81,7 +81,12 @@ fn truncate_to(cx: &mut Cx<'_>, length: i64) -> Result<Answer> {
 /// chmod(2), fchmod(2), fchmodat(2), fchmodat2(2).
 pub(super) fn chmod(cx: &mut Cx<'_>) -> Result<Answer> {
     let mode = cx.value_int(0)?;
-    change(cx, cx.flags(), || format!(", {}", arguments::mode(mode)), |object| fs::chmod(object.fd.as_fd(), mode))
+    change(
+        cx,
+        cx.flags(),
+        || format!(", {}", arguments::mode(mode)),
+        |object| fs::chmod(object.fd.as_fd(), mode),
+    )
 }
 
 /// chown(2), lchown(2), fchown(2), fchownat(2).
@@ -232,7 +237,13 @@ pub(super) fn setxattrat(cx: &mut Cx<'_>) -> Result<Answer> {
     set_attribute(cx, cx.flags(), &name, &value, int(12) as i32)
 }
 
-fn set_attribute(cx: &mut Cx<'_>, at: i32, name: &std::ffi::CStr, value: &[u8], flags: i32) -> Result<Answer> {
+fn set_attribute(
+    cx: &mut Cx<'_>,
+    at: i32,
+    name: &std::ffi::CStr,
+    value: &[u8],
+    flags: i32,
+) -> Result<Answer> {
     if flags & !(libc::XATTR_CREATE | libc::XATTR_REPLACE) != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -280,10 +291,15 @@ pub(super) fn fs_ioctl(cx: &mut Cx<'_>) -> Result<Answer> {
         if !matches!(object.stat.kind(), libc::S_IFREG | libc::S_IFDIR) {
             return Err(Errno::ENOTTY.into());
         }
-        apply(cx, &object, || format!(", {command:#x}"), |object| {
-            let flags = libc::O_RDONLY | libc::O_NONBLOCK;
-            let file = fs::reopen_mode(object.fd.as_fd(), flags as u64, 0)?;
-            fs::ioctl_write(file.as_fd(), command, &argument)
-        })
+        apply(
+            cx,
+            &object,
+            || format!(", {command:#x}"),
+            |object| {
+                let flags = libc::O_RDONLY | libc::O_NONBLOCK;
+                let file = fs::reopen_mode(object.fd.as_fd(), flags as u64, 0)?;
+                fs::ioctl_write(file.as_fd(), command, &argument)
+            },
+        )
     })
 }

@@ -76,7 +76,11 @@ impl Cx<'_> {
     }
 
     /// Refuses to change a pinned object unless the policy allows it.
-    pub(crate) fn may_write_object(&mut self, object: &Object, details: impl FnOnce() -> String) -> Result<()> {
+    pub(crate) fn may_write_object(
+        &mut self,
+        object: &Object,
+        details: impl FnOnce() -> String,
+    ) -> Result<()> {
         match self.check_write_object(object)? {
             None => Ok(()),
             Some(refusal) => self.refuse(refusal, subject(object), details, Errno::EPERM),

@@ -44,7 +44,7 @@ pub(super) fn stat(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
     let supervisor = cx.supervisor;
     let done = supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
         if present.policy.lock == Lock::On {
-            return Err(None);
+            return Err(None::<magic::Refusal>);
         }
         match magic::apply(&parsed, &present.policy, &supervisor.options.arming).map_err(Some)? {
             Outcome::Changed(policy) => {

@@ -13,8 +13,8 @@ use super::judge;
 use super::watch::Watch;
 use crate::report::arguments;
 use crate::resolve::{self, Base, Entry, Object, Target};
-use crate::sys::fs::{self, NO_LINKS};
 use crate::sys::Errno;
+use crate::sys::fs::{self, NO_LINKS};
 use crate::tracee::Result;
 
 const CREAT: u64 = libc::O_CREAT as u64;
@@ -126,7 +126,8 @@ fn run(cx: &mut Cx<'_>, how: How) -> Result<Answer> {
     if how.flags & PATH != 0 {
         return only_pinned(cx);
     }
-    let fd = if how.resolve == 0 { resolved(cx, path.as_c(), how)? } else { restricted(cx, path.as_c(), how)? };
+    let fd =
+        if how.resolve == 0 { resolved(cx, path.as_c(), how)? } else { restricted(cx, path.as_c(), how)? };
     Ok(Answer::Descriptor { fd, cloexec: how.flags & CLOEXEC != 0 })
 }
 
@@ -212,9 +213,13 @@ fn refused_anyway(entry: &Entry, before: fs::Outcome, how: How) -> Option<Errno>
         Err(Errno::ENOENT) => Some(Errno::EPERM),
         Err(errno) => Some(errno),
         Ok(_) if how.flags & (CREAT | EXCL) == CREAT | EXCL => Some(Errno::EEXIST),
-        Ok(stat) if stat.is_link() => Some(if how.flags & DIRECTORY != 0 { Errno::ENOTDIR } else { Errno::ELOOP }),
+        Ok(stat) if stat.is_link() => {
+            Some(if how.flags & DIRECTORY != 0 { Errno::ENOTDIR } else { Errno::ELOOP })
+        }
         Ok(stat) if stat.is_dir() && how.flags & TMPFILE == 0 => Some(Errno::EISDIR),
-        Ok(stat) if !stat.is_dir() && (how.flags & (DIRECTORY | TMPFILE) != 0 || slash) => Some(Errno::ENOTDIR),
+        Ok(stat) if !stat.is_dir() && (how.flags & (DIRECTORY | TMPFILE) != 0 || slash) => {
+            Some(Errno::ENOTDIR)
+        }
         Ok(_) if how.writes_existing() => Some(Errno::EPERM),
         Ok(_) => None,
     }
@@ -294,7 +299,6 @@ fn open_tty(cx: &mut Cx<'_>, how: How) -> Result<OwnedFd> {
     let open = |_: &mut Cx<'_>| fs::reopen_mode(pinned.as_fd(), flags, 0);
     Ok(blocking(cx, true, How { flags, ..how }, open)??)
 }
-
 
 #[cfg(test)]
 mod tests {

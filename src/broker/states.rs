@@ -63,6 +63,13 @@ impl States {
         Ok(Self { base, list: RwLock::new(vec![first]), len: AtomicUsize::new(1), change: Mutex::new(()) })
     }
 
+    /// Sets what is known of the eldest, before anything runs.
+    pub(crate) fn learn(&self, facts: Facts) {
+        if let Some(first) = self.list.write().unwrap_or_else(PoisonError::into_inner).first_mut() {
+            *first = Arc::new(Tagged { policy: first.policy.clone(), facts });
+        }
+    }
+
     /// The number of the first state.
     pub(crate) fn first_tag(&self) -> u64 {
         self.base
@@ -109,7 +116,9 @@ impl States {
             let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
             let index = list.len() as u64;
             if index >= NUMBERS {
-                log::error!("this sandbox has changed its state {NUMBERS} times, which is as often as it can");
+                log::error!(
+                    "this sandbox has changed its state {NUMBERS} times, which is as often as it can"
+                );
                 return Err(Errno::ENOTSUP.into());
             }
             list.push(Arc::new(next));

@@ -57,7 +57,14 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     /// A supervisor for the tree below `eldest`.
-    pub(crate) fn new(sight: Sight, states: States, options: Options, eldest: i32, socket: OwnedFd, first: &State) -> Self {
+    pub(crate) fn new(
+        sight: Sight,
+        states: States,
+        options: Options,
+        eldest: i32,
+        socket: OwnedFd,
+        first: &State,
+    ) -> Self {
         let supervisor = Self {
             sight,
             states,
@@ -77,8 +84,16 @@ impl Supervisor {
 
     /// Takes over what in a state is of the whole sandbox.
     pub(crate) fn adopt(&self, state: &State) {
-        self.wait_all.store(state.exit_wait_all(), Ordering::Relaxed);
-        self.exit_code.store(state.exit_code(), Ordering::Relaxed);
+        self.wait_all.store(state.exit_wait_all, Ordering::Relaxed);
+        self.exit_code.store(state.exit_code, Ordering::Relaxed);
+    }
+
+    /// Lets the eldest go on: the listener is in good hands.
+    pub(crate) fn acknowledge(&self) {
+        if let Some(socket) = &*self.starting.lock().unwrap_or_else(PoisonError::into_inner) {
+            // If the child is dead by now, that shows elsewhere.
+            let _ = nix::unistd::write(socket, &[0]);
+        }
     }
 
     /// Whether the eldest has not executed its command yet. Its first exec is ours and counts for nothing.
@@ -90,7 +105,9 @@ impl Supervisor {
         let mut starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
         let hung_up = match &*starting {
             None => true,
-            Some(socket) => process::poll([socket.as_fd()], [libc::POLLIN], 0).is_ok_and(|[events]| events != 0),
+            Some(socket) => {
+                process::poll([socket.as_fd()], [libc::POLLIN], 0).is_ok_and(|[events]| events != 0)
+            }
         };
         if hung_up {
             *starting = None;

@@ -8,6 +8,7 @@
 
 mod abi;
 mod assembler;
+pub(crate) mod capabilities;
 mod filter;
 mod row;
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub(crate) mod arguments;
 pub(crate) mod escape;
 #[cfg(feature = "json")]
 mod json;
+mod log_sink;
 mod outlet;
 mod repeat;
 mod text;
@@ -21,6 +22,7 @@ mod wire;
 pub use escape::escape;
 #[cfg(feature = "json")]
 pub use json::JsonSink;
+pub(crate) use log_sink::LogSink;
 pub use repeat::Repeater;
 pub use text::TextSink;
 

@@ -96,7 +96,8 @@ pub(crate) fn target(caller: &Caller<'_>, base: Base, path: &CStr, follow: bool)
             Ok(dir) => {
                 let entry = new_entry(caller, dir, name)?;
                 let follow = follow || name.ends_with(b"/");
-                let link = follow && fs::lstat(entry.dir.as_fd(), trim(&entry.name)?.as_c_str()).is_ok_and(|s| s.is_link());
+                let link = follow
+                    && fs::lstat(entry.dir.as_fd(), trim(&entry.name)?.as_c_str()).is_ok_and(|s| s.is_link());
                 if !link {
                     return Ok(Target::Entry(entry));
                 }
@@ -112,7 +113,13 @@ pub(crate) fn target(caller: &Caller<'_>, base: Base, path: &CStr, follow: bool)
 
 /// Resolves for openat2 with `RESOLVE_` flags: the kernel does it below the base with these flags, among them
 /// `RESOLVE_NO_MAGICLINKS`. What it finds is pinned, to be judged by where it is.
-pub(crate) fn restricted(caller: &Caller<'_>, base: Base, path: &CStr, follow: bool, resolve: u64) -> Result<Target> {
+pub(crate) fn restricted(
+    caller: &Caller<'_>,
+    base: Base,
+    path: &CStr,
+    follow: bool,
+    resolve: u64,
+) -> Result<Target> {
     let pin = libc::O_PATH | if follow { 0 } else { libc::O_NOFOLLOW };
     match fs::openat2(base.fd(), path, pin as u64, 0, resolve) {
         Ok(fd) => {
@@ -291,7 +298,9 @@ mod tests {
 
     #[test]
     fn dots_and_the_root_are_no_names() {
-        for (name, plain) in [("a", true), ("a/", true), ("...", true), (".", false), ("../", false), ("", false)] {
+        for (name, plain) in
+            [("a", true), ("a/", true), ("...", true), (".", false), ("../", false), ("", false)]
+        {
             assert_eq!(is_plain(name.as_bytes()), plain, "{name}");
         }
     }

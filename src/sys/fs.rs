@@ -21,9 +21,16 @@ fn owned(result: libc::c_long) -> Result<OwnedFd> {
 }
 
 /// openat2(2), close-on-exec and never acquiring a terminal.
-pub(crate) fn openat2(dir: BorrowedFd<'_>, path: &CStr, flags: u64, mode: u64, resolve: u64) -> Result<OwnedFd> {
+pub(crate) fn openat2(
+    dir: BorrowedFd<'_>,
+    path: &CStr,
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+) -> Result<OwnedFd> {
     // With O_PATH the kernel takes no flag but a few.
-    let ours = if flags & libc::O_PATH as u64 != 0 { libc::O_CLOEXEC } else { libc::O_CLOEXEC | libc::O_NOCTTY };
+    let ours =
+        if flags & libc::O_PATH as u64 != 0 { libc::O_CLOEXEC } else { libc::O_CLOEXEC | libc::O_NOCTTY };
     // SAFETY: `open_how` is three integers.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
     how.flags = flags | ours as u64;
@@ -79,6 +86,11 @@ impl Proc {
         pin_magic(borrow(&self.root), Name::new(format_args!("{tid}/cwd")).as_c())
     }
 
+    /// Pins our own root directory.
+    pub(crate) fn own_root(&self) -> Result<OwnedFd> {
+        pin_magic(borrow(&self.root), c"self/root")
+    }
+
     /// Pins the root directory of a thread.
     pub(crate) fn root(&self, tid: Pid) -> Result<OwnedFd> {
         pin_magic(borrow(&self.root), Name::new(format_args!("{tid}/root")).as_c())
@@ -94,9 +106,8 @@ impl Proc {
         if fd.0 < 0 {
             return Err(Errno::EBADF);
         }
-        pin_magic(borrow(&self.root), Name::new(format_args!("{tid}/fd/{}", fd.0)).as_c()).map_err(|errno| {
-            if errno == Errno::ENOENT { Errno::EBADF } else { errno }
-        })
+        pin_magic(borrow(&self.root), Name::new(format_args!("{tid}/fd/{}", fd.0)).as_c())
+            .map_err(|errno| if errno == Errno::ENOENT { Errno::EBADF } else { errno })
     }
 
     /// Reads a small text file of a thread, such as `status`, into `buf`.
@@ -348,16 +359,12 @@ pub(crate) fn utimens(fd: BorrowedFd<'_>, times: Option<[Timespec; 2]>) -> Resul
 pub(crate) fn setxattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8], flags: i32) -> Result<()> {
     let path = magic_path(fd);
     // SAFETY: path and name are NUL-terminated; the kernel reads `value.len()` bytes of `value`.
-    unit(unsafe {
-        libc::setxattr(
-            path.as_c().as_ptr(),
-            name.as_ptr(),
-            value.as_ptr().cast(),
-            value.len(),
-            flags,
-        )
-    }
-    .into())
+    unit(
+        unsafe {
+            libc::setxattr(path.as_c().as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), flags)
+        }
+        .into(),
+    )
 }
 
 /// removexattr(2) of a pinned object, links included.

@@ -8,17 +8,21 @@ use super::{Result, check, unit};
 /// connect(2). May block as the socket says.
 pub(crate) fn connect(socket: BorrowedFd<'_>, address: &[u8]) -> Result<()> {
     // SAFETY: the kernel reads `address.len()` bytes.
-    unit(unsafe {
-        libc::connect(socket.as_raw_fd(), address.as_ptr().cast(), address.len() as libc::socklen_t)
-    }
-    .into())
+    unit(
+        unsafe {
+            libc::connect(socket.as_raw_fd(), address.as_ptr().cast(), address.len() as libc::socklen_t)
+        }
+        .into(),
+    )
 }
 
 /// bind(2).
 pub(crate) fn bind(socket: BorrowedFd<'_>, address: &[u8]) -> Result<()> {
     // SAFETY: the kernel reads `address.len()` bytes.
-    unit(unsafe { libc::bind(socket.as_raw_fd(), address.as_ptr().cast(), address.len() as libc::socklen_t) }
-        .into())
+    unit(
+        unsafe { libc::bind(socket.as_raw_fd(), address.as_ptr().cast(), address.len() as libc::socklen_t) }
+            .into(),
+    )
 }
 
 /// listen(2).
@@ -40,16 +44,18 @@ pub(crate) fn socket_option(socket: BorrowedFd<'_>, option: i32) -> Result<i32> 
     let mut value = 0_i32;
     let mut len = size_of::<i32>() as libc::socklen_t;
     // SAFETY: the kernel writes at most `len` bytes into the integer.
-    unit(unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            option,
-            (&raw mut value).cast(),
-            &raw mut len,
-        )
-    }
-    .into())?;
+    unit(
+        unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                option,
+                (&raw mut value).cast(),
+                &raw mut len,
+            )
+        }
+        .into(),
+    )?;
     Ok(value)
 }
 

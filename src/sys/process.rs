@@ -143,7 +143,11 @@ pub(crate) fn umask(mask: u32) -> u32 {
 }
 
 /// Waits until one of the descriptors is ready or hung up; returns the events of each. `EINTR` as it comes.
-pub(crate) fn poll<const N: usize>(fds: [BorrowedFd<'_>; N], events: [i16; N], timeout: i32) -> Result<[i16; N]> {
+pub(crate) fn poll<const N: usize>(
+    fds: [BorrowedFd<'_>; N],
+    events: [i16; N],
+    timeout: i32,
+) -> Result<[i16; N]> {
     let mut raw = [libc::pollfd { fd: -1, events: 0, revents: 0 }; N];
     for (slot, (fd, events)) in raw.iter_mut().zip(fds.iter().zip(events)) {
         *slot = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };

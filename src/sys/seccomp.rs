@@ -106,5 +106,8 @@ pub(crate) fn addfd(listener: BorrowedFd<'_>, id: u64, fd: BorrowedFd<'_>, cloex
 /// Asks for synchronous wake-ups (Linux 6.6): supervisor and caller then share a CPU.
 pub(crate) fn set_sync_wake_up(listener: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: SET_FLAGS takes its flags by value.
-    unit(unsafe { libc::ioctl(listener.as_raw_fd(), SET_FLAGS as _, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP) }.into())
+    unit(
+        unsafe { libc::ioctl(listener.as_raw_fd(), SET_FLAGS as _, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP) }
+            .into(),
+    )
 }

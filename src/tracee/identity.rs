@@ -91,7 +91,10 @@ mod tests {
     fn every_field() {
         let identity = Identity::parse(STATUS).unwrap();
         assert_eq!((identity.uid, identity.fsuid, identity.gid, identity.fsgid), (1000, 1003, 100, 103));
-        assert_eq!((identity.groups.as_slice(), identity.caps, identity.umask), (&[4, 24, 100][..], 0x21, 0o27));
+        assert_eq!(
+            (identity.groups.as_slice(), identity.caps, identity.umask),
+            (&[4, 24, 100][..], 0x21, 0o27)
+        );
         assert_eq!(tgid(STATUS).unwrap().raw(), 4711);
     }
 

@@ -87,7 +87,7 @@ fn supervise(builder: &SandboxBuilder, command: Command) -> Result<ExitCode, Fai
         log::debug!("signals are not passed on to process {}: {error}", child.id());
     }
     let status = child.wait()?;
-    Ok(match child.violation_exit_code() {
+    Ok(match child.violation_exit_code(status) {
         Some(code) => ExitCode::from(code as u8),
         None => ExitCode::from(exit_code(status)),
     })
