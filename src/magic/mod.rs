@@ -16,4 +16,4 @@ mod verbs;
 pub(crate) use apply::{Arming, Outcome, Refusal, apply, apply_to};
 pub(crate) use command::{Command, Value};
 pub(crate) use options::{OptionId, OptionInfo, options};
-pub(crate) use parse::{MAX_LENGTH, SyntaxError, has_section, parse};
+pub(crate) use parse::{MAX_LENGTH, SyntaxError, argument, parse};

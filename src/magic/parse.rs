@@ -60,9 +60,13 @@ pub(crate) fn parse(text: &[u8]) -> Result<Command, SyntaxError> {
     }
 }
 
-/// Whether the text is in the section dialect, where names in patterns have to be quoted.
-pub(crate) fn has_section(text: &[u8]) -> bool {
-    section(text).is_some()
+/// Where the argument of a command begins, and whether it is a pattern: there names have to be quoted, while the
+/// paths of verbs are taken literally. `None`: no known command begins so.
+pub(crate) fn argument(text: &[u8]) -> Option<(usize, bool)> {
+    match section(text) {
+        Some((_, end)) => Some(((end + 1).min(text.len()), true)),
+        None => verbs::argument(text),
+    }
 }
 
 /// What a section names.

@@ -135,14 +135,25 @@ pub(super) fn parse(text: &[u8]) -> Option<Result<Command, SyntaxError>> {
     if let Some(words) = text.strip_prefix(b"exec!") {
         return Some(parse::exec(words, text.len() - words.len()));
     }
-    let mut verbs = VERBS.iter().filter_map(|(name, does)| match text.strip_prefix(name.as_bytes())? {
+    let (end, does, argument) = find(text)?;
+    Some(command(does, argument, end))
+}
+
+/// Where the argument of a verb begins, and whether it is a pattern.
+pub(super) fn argument(text: &[u8]) -> Option<(usize, bool)> {
+    let (end, does, _) = find(text)?;
+    Some(((end + 1).min(text.len()), matches!(does, Does::Append(_) | Does::Remove(_))))
+}
+
+/// The verb that the text begins with: the length of its name, what it does, and its argument.
+fn find(text: &[u8]) -> Option<(usize, Does, Option<&[u8]>)> {
+    // No name is another name and a slash and more, but for those without argument: the longest counts.
+    let verbs = VERBS.iter().filter_map(|(name, does)| match text.strip_prefix(name.as_bytes())? {
         [] => Some((name.len(), *does, None)),
         [b'/', argument @ ..] => Some((name.len(), *does, Some(argument))),
         _ => None,
     });
-    // `net/allow` and the like are whole names, so that at most one verb with an argument matches.
-    let (end, does, argument) = verbs.next()?;
-    Some(command(does, argument, end))
+    verbs.max_by_key(|(end, ..)| *end)
 }
 
 fn command(does: Does, argument: Option<&[u8]>, end: usize) -> Result<Command, SyntaxError> {
