@@ -143,13 +143,10 @@ fn set(option: OptionId, value: Value, state: &mut State, arming: &Arming) -> Re
             return Err(not_armed(name.strip_prefix("core/sandbox/").unwrap_or(name)));
         }
     }
-    if let (Value::Word(old), Value::Word(new), "core/trace/magic_lock") = (old, value, name) {
-        if Lock::from_word(new) < Lock::from_word(old) {
-            return Err(Refusal::new(
-                Errno::EINVAL,
-                format!("the magic lock is {old} and there is no way back"),
-            ));
-        }
+    if let (Value::Word(old), Value::Word(new), "core/trace/magic_lock") = (old, value, name)
+        && Lock::from_word(new) < Lock::from_word(old)
+    {
+        return Err(Refusal::new(Errno::EINVAL, format!("the magic lock is {old} and there is no way back")));
     }
     (row.set)(state, value);
     Ok(())

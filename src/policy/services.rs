@@ -2,8 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-
-use once_cell::sync::OnceCell;
+use std::sync::OnceLock;
 
 /// What a machine without /etc/services knows; sorted.
 const BUILT_IN: &[(&str, u16)] = &[
@@ -33,7 +32,7 @@ const BUILT_IN: &[(&str, u16)] = &[
     ("whois", 43),
 ];
 
-static INSTALLED: OnceCell<HashMap<Box<str>, u16>> = OnceCell::new();
+static INSTALLED: OnceLock<HashMap<Box<str>, u16>> = OnceLock::new();
 
 /// Takes over the text of /etc/services, once; later calls change nothing.
 pub(crate) fn install(text: &[u8]) {

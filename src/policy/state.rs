@@ -58,7 +58,7 @@ pub(crate) struct State {
     /// Options without effect that were set to false, one bit each.
     pub(crate) ignored_off: u32,
     /// All lists.
-    pub(crate) lists: Lists,
+    pub(crate) lists: Arc<Lists>,
 }
 
 /// The lists of a state; only this module looks inside.
@@ -146,7 +146,7 @@ impl Default for State {
             exit_wait_all: true,
             allow_cmd: false,
             ignored_off: 0,
-            lists: Lists::default(),
+            lists: Arc::default(),
         }
     }
 }
@@ -240,18 +240,17 @@ impl State {
     }
 
     fn list(&mut self, list: ListId) -> Option<(ListMut<'_>, Action)> {
+        let lists = Arc::make_mut(&mut self.lists);
         Some(match list {
-            ListId::Path(action, access) => {
-                (ListMut::Paths(self.lists.paths.get_mut(access as usize)?), action)
-            }
+            ListId::Path(action, access) => (ListMut::Paths(lists.paths.get_mut(access as usize)?), action),
             ListId::FilterPath(access) => {
-                (ListMut::Paths(self.lists.path_filters.get_mut(access as usize)?), Action::Allow)
+                (ListMut::Paths(lists.path_filters.get_mut(access as usize)?), Action::Allow)
             }
-            ListId::Net(action, NetOp::Bind) => (ListMut::Addresses(&mut self.lists.bind), action),
-            ListId::Net(action, NetOp::Connect) => (ListMut::Addresses(&mut self.lists.connect), action),
-            ListId::FilterNet => (ListMut::Addresses(&mut self.lists.net_filter), Action::Allow),
-            ListId::Kill => (ListMut::Paths(&mut self.lists.kill), Action::Allow),
-            ListId::Resume => (ListMut::Paths(&mut self.lists.resume), Action::Allow),
+            ListId::Net(action, NetOp::Bind) => (ListMut::Addresses(&mut lists.bind), action),
+            ListId::Net(action, NetOp::Connect) => (ListMut::Addresses(&mut lists.connect), action),
+            ListId::FilterNet => (ListMut::Addresses(&mut lists.net_filter), Action::Allow),
+            ListId::Kill => (ListMut::Paths(&mut lists.kill), Action::Allow),
+            ListId::Resume => (ListMut::Paths(&mut lists.resume), Action::Allow),
         })
     }
 
@@ -367,7 +366,9 @@ impl State {
         if self.case_sensitive {
             return pattern.lies_within(dir);
         }
-        PathPattern::parse(&pattern.text().to_ascii_lowercase()).is_ok_and(|pattern| pattern.lies_within(dir))
+        // A pattern that this breaks (`[Z-a]`) counts: that only refuses more.
+        PathPattern::parse(&pattern.text().to_ascii_lowercase())
+            .map_or(true, |pattern| pattern.lies_within(dir))
     }
 
     /// What the exec lists say about a program: killing comes first.

@@ -4,7 +4,8 @@
 //! `${NAME}`, `${NAME:-otherwise}` and `~` at the start of a path are replaced. What replaces them in a pattern
 //! matches literally. `${CWD}` is the directory the sandbox starts in.
 #![forbid(unsafe_code)]
-#![allow(dead_code)]
+// Until the broker and the builder use it all.
+#![allow(dead_code, unused_imports)]
 
 mod expand;
 mod search;
@@ -40,10 +41,13 @@ pub(crate) enum Source<'a> {
     File(&'a Path),
 }
 
+/// Looks a variable up.
+type Variable = dyn Fn(&str) -> Option<OsString> + Send + Sync;
+
 /// What profiles take from around them.
 pub(crate) struct Context {
     cwd: Vec<u8>,
-    variable: Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>,
+    variable: Box<Variable>,
     system: Vec<PathBuf>,
 }
 

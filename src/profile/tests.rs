@@ -4,6 +4,7 @@
 use std::fs;
 
 use nix::sys::stat::Mode as Permissions;
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
@@ -188,4 +189,49 @@ fn commands_stand_alone() {
         error.to_string(),
         "-m: `core/sandbox/network:dany`: column 22: expected off, allow, deny or local"
     );
+}
+
+#[test]
+fn hints_can_be_pasted_into_profiles() {
+    for name in [
+        "/a", "/a ", "/a  ", "/a #b", "/a# b", "/${HOME}", "/$HOME", "/~", "/a\\", "/a\\ ", "/\\ #", "/*",
+        "/[a", "/a\n ",
+    ] {
+        let hint = State::allow_hint(Access::Write, name.as_bytes());
+        let state = loaded(&format!("core/sandbox/write:deny\n{hint}\nallowlist/write+/other")).expect(&hint);
+        assert_eq!(
+            state.decide_path(Access::Write, name.as_bytes(), None),
+            Decision::Allow,
+            "{name:?}: {hint}"
+        );
+        assert_ne!(state.decide_path(Access::Write, b"/b", None), Decision::Allow, "{hint}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_line_panics(
+        pieces in prop::collection::vec(
+            prop_oneof![
+                prop::sample::select(vec![&b"allow/"[..], b"allowlist/write+", b"${", b"}", b":-", b"~", b"CWD", b"\\", b" #", b"/", b"include ", b" "])
+                    .prop_map(<[u8]>::to_vec),
+                prop::collection::vec(any::<u8>(), 0..4),
+            ],
+            0..8,
+        ),
+    ) {
+        let context = Context::new(Path::new("/w"), |_| None);
+        let line = pieces.concat();
+        if let Some((start, text)) = content(&line) {
+            prop_assert!(start + text.len() <= line.len() && !text.is_empty());
+            match expand::expand(text, &context) {
+                Ok(expanded) => {
+                    if let Err(error) = magic::parse(&expanded.text) {
+                        prop_assert!((1..=text.len() + 1).contains(&expanded.place(error).column));
+                    }
+                }
+                Err(error) => prop_assert!((1..=text.len() + 1).contains(&error.column)),
+            }
+        }
+    }
 }
