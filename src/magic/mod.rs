@@ -1,1 +1,20 @@
-//! magic
+//! The magic language: text to command, command to new state.
+//!
+//! Three dialects are understood, and all become the same commands: sections (`core/sandbox/write:deny`), verbs
+//! (`enable_path`) and the words of the first API (`sandbox/net`).
+#![forbid(unsafe_code)]
+// Until the broker and the builder use it all.
+#![allow(dead_code, unused_imports)]
+
+mod apply;
+mod command;
+mod options;
+mod parse;
+#[cfg(test)]
+mod tests;
+mod verbs;
+
+pub(crate) use apply::{Arming, Outcome, Refusal, apply, apply_to};
+pub(crate) use command::{Command, Value};
+pub(crate) use options::{OptionId, OptionInfo, options};
+pub(crate) use parse::{MAX_LENGTH, SyntaxError, argument, parse};
