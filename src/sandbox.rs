@@ -62,7 +62,8 @@ impl SandboxBuilder {
     }
 
     fn load(&mut self, source: Source<'_>) -> Result<&mut Self> {
-        self.state = profile::load(source, self.state.clone(), &AT_START)?;
+        let cwd = std::env::current_dir().map_err(|error| Error::system("getcwd", error))?;
+        self.state = profile::load(source, self.state.clone(), &profile::Context::from_environment(&cwd))?;
         Ok(self)
     }
 

@@ -4,7 +4,7 @@
 //! program from it and [`lookup`] tells the broker what a notified call is. A call that the table does
 //! not name gets ENOSYS, so a kernel newer than the table opens no door.
 #![forbid(unsafe_code)]
-#![allow(dead_code, unused_imports)]
+
 
 mod abi;
 mod assembler;

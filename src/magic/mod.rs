@@ -4,7 +4,7 @@
 //! (`enable_path`) and the words of the first API (`sandbox/net`).
 #![forbid(unsafe_code)]
 // Until the broker and the builder use it all.
-#![allow(dead_code, unused_imports)]
+
 
 mod apply;
 mod command;

@@ -3,7 +3,7 @@
 //! A [`State`] is immutable once shared; a change makes a new one, and the lists it did not touch stay shared.
 #![forbid(unsafe_code)]
 // Until the broker and the builder use it all.
-#![allow(dead_code, unused_imports)]
+
 
 mod address;
 mod escape;

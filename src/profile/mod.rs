@@ -5,7 +5,7 @@
 //! matches literally. `${CWD}` is the directory the sandbox starts in.
 #![forbid(unsafe_code)]
 // Until the broker and the builder use it all.
-#![allow(dead_code, unused_imports)]
+
 
 mod expand;
 mod search;
@@ -57,7 +57,13 @@ impl Context {
         if let Ok(services) = search::read(Path::new("/etc/services")) {
             install_services(&services.text);
         }
-        Self::new(cwd, |name| std::env::var_os(name))
+        // Rules speak of canonical paths: a home directory that is a link would leave its rules without effect.
+        Self::new(cwd, |name| {
+            let value = std::env::var_os(name)?;
+            let path = Path::new(&value);
+            let canonical = path.is_absolute().then(|| path.canonicalize().ok()).flatten();
+            Some(canonical.map_or(value, PathBuf::into_os_string))
+        })
     }
 
     /// Another environment.
