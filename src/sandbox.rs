@@ -21,6 +21,7 @@ use crate::status::Status;
 use crate::sys::child::{self, Message, Setup, Step};
 use crate::sys::fs::Proc;
 use crate::sys::memory::Access;
+use crate::sys::process::Forked;
 use crate::sys::{Errno, Pid, creds, process, seccomp};
 use crate::tracee::{Identity, Sight};
 
@@ -285,7 +286,7 @@ impl Launch {
             privileged,
             dropped_caps,
             backstop,
-            sink: Arc::clone(&sandbox.builder.sink),
+            sink: Mutex::new(Arc::clone(&sandbox.builder.sink)),
         };
         Ok(Self { setup, ours, theirs, states, proc, options, policy, has_pidfd_getfd })
     }
@@ -337,6 +338,7 @@ impl Launch {
         let started = Started {
             pid: eldest.id(),
             supervisor: Arc::clone(&crew.supervisor),
+            crew: Arc::clone(&crew.crew),
             stdin: eldest.stdin.take(),
             stdout: eldest.stdout.take(),
             stderr: eldest.stderr.take(),
@@ -476,7 +478,7 @@ impl Running {
         shared.update(|ended| ended.eldest = Some(status.map_err(|error| error.raw_os_error().unwrap_or(0))));
         while !process::poll([listener], [0], -1).is_ok_and(|[events]| events & libc::POLLHUP != 0) {}
         self.crew.end();
-        self.supervisor.options.sink.flush();
+        self.supervisor.options.sink().flush();
         shared.update(|ended| ended.all = true);
     }
 }
@@ -505,6 +507,7 @@ impl Shared {
 struct Started {
     pid: u32,
     supervisor: Arc<Supervisor>,
+    crew: Arc<Crew>,
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
@@ -565,6 +568,53 @@ impl Child {
             }
         }
         status.map_err(|raw| Error::system("waitid", std::io::Error::from_raw_os_error(raw)))
+    }
+
+    /// Whether processes of the tree are left.
+    pub fn is_running(&self) -> bool {
+        !broker::is_over(self.started.supervisor.sight.listener.as_fd())
+    }
+
+    /// Leaves what is left of the tree to a process of its own, which goes on enforcing its policy until the last
+    /// one has ended. Violations go to what `sink` makes there: threads of this process do not exist in that one.
+    /// Its standard input, output and error are `/dev/null`.
+    ///
+    /// To be called after [`Child::wait`] has returned for the eldest, by a program that is about to end, with no
+    /// other thread of its own at work.
+    ///
+    /// # Errors
+    /// If the process cannot be forked: the supervisor then goes on in this one.
+    pub fn detach(self, sink: impl FnOnce() -> Arc<dyn Sink>) -> Result<()> {
+        let Started { supervisor, crew, .. } = &self.started;
+        crew.end();
+        supervisor.options.sink().flush();
+        let forked = process::fork().map_err(|errno| {
+            supervisor.watch.restart();
+            // As before, then: better a supervisor here than none.
+            if let Err(error) = Crew::start(Arc::clone(supervisor)) {
+                log::error!("the supervisor's threads cannot be started again: {error}");
+            }
+            Error::system("fork", errno)
+        })?;
+        if forked == Forked::Parent {
+            return Ok(());
+        }
+        supervisor.watch.restart();
+        *supervisor.options.sink.lock().unwrap_or_else(PoisonError::into_inner) = sink();
+        let code = match Crew::start(Arc::clone(supervisor)) {
+            Ok(crew) => {
+                let listener = supervisor.sight.listener.as_fd();
+                process::silence();
+                while !broker::is_over(listener) {
+                    let _ = process::poll([listener], [0], -1);
+                }
+                crew.end();
+                supervisor.options.sink().flush();
+                0
+            }
+            Err(_) => 1,
+        };
+        process::exit(code)
     }
 
     /// How many violations there were so far, repeated ones included.

@@ -44,7 +44,7 @@ impl Crew {
         Ok(crew)
     }
 
-    /// Ends all threads, and returns when they have ended. To be called when the tree is gone.
+    /// Ends all threads, and returns when they have ended. Calls that block are left for another crew.
     pub(crate) fn end(&self) {
         self.ending.store(true, Ordering::SeqCst);
         self.supervisor.watch.end();
@@ -90,7 +90,8 @@ impl Crew {
         };
         let listener = self.supervisor.sight.listener.as_fd();
         while !self.ending.load(Ordering::SeqCst) {
-            let notification = match seccomp::recv(listener) {
+            let left = self.supervisor.unanswered.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let notification = match left.map_or_else(|| seccomp::recv(listener), |left| Ok(Some(left))) {
                 Ok(Some(notification)) => notification,
                 // A task that has no number in our pid namespace: nothing of it can be looked at. It gets no
                 // answer, and is killable.
@@ -134,6 +135,15 @@ impl Crew {
                 })
             }
         };
+        if matches!(answer, Err(Stop::Errno(Errno::EINTR))) && self.ending.load(Ordering::SeqCst) {
+            // It was not a signal of the caller's: whoever takes over begins again.
+            return self
+                .supervisor
+                .unanswered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(notification);
+        }
         self.answer(notification.id, answer);
     }
 

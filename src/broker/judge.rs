@@ -169,7 +169,7 @@ impl Cx<'_> {
         let tgid = self.caller.tgid().unwrap_or(self.caller.call.tid);
         describe(supervisor, tgid, self.caller.call.tid, &mut violation);
         supervisor.violations.fetch_add(1, Ordering::Relaxed);
-        supervisor.options.sink.violation(&violation);
+        supervisor.options.sink().violation(&violation);
         if !violation.dry_run {
             match on_violation {
                 OnViolation::Deny => {}

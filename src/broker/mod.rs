@@ -24,7 +24,7 @@ mod watch;
 mod worker;
 
 pub(crate) use backstop::ruleset;
-pub(crate) use crew::Crew;
+pub(crate) use crew::{Crew, is_over};
 pub(crate) use states::{Facts, States};
 pub(crate) use supervisor::{Options, Supervisor};
 

@@ -12,6 +12,7 @@ use crate::magic::Arming;
 use crate::policy::State;
 use crate::report::Sink;
 use crate::sys::process;
+use crate::sys::seccomp::Notification;
 use crate::tracee::Sight;
 
 /// What was settled before the sandbox started.
@@ -27,7 +28,14 @@ pub(crate) struct Options {
     /// Whether the second lock is there.
     pub(crate) backstop: bool,
     /// Where violations go.
-    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) sink: Mutex<Arc<dyn Sink>>,
+}
+
+impl Options {
+    /// Where violations go.
+    pub(crate) fn sink(&self) -> Arc<dyn Sink> {
+        Arc::clone(&self.sink.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// One sandbox in operation.
@@ -42,6 +50,8 @@ pub(crate) struct Supervisor {
     pub(crate) watch: Watch,
     /// Addresses that processes of the sandbox were bound to.
     pub(crate) bound: Bound,
+    /// Calls that wait while one crew hands over to another.
+    pub(crate) unanswered: Mutex<Vec<Notification>>,
     /// Violations so far.
     pub(crate) violations: AtomicU64,
     /// The process that was spawned.
@@ -71,6 +81,7 @@ impl Supervisor {
             options,
             watch: Watch::default(),
             bound: Bound::default(),
+            unanswered: Mutex::default(),
             violations: AtomicU64::new(0),
             eldest,
             wait_all: AtomicBool::new(true),

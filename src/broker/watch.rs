@@ -63,6 +63,11 @@ impl Watch {
         self.wake.notify_all();
     }
 
+    /// After [`Watch::end`], in a process that goes on with the work: nobody is blocked yet, and there is no thread.
+    pub(crate) fn restart(&self) {
+        *self.slots.lock().unwrap_or_else(PoisonError::into_inner) = Slots::default();
+    }
+
     fn run(&self, supervisor: &Supervisor) {
         use std::os::fd::AsFd;
         process::block_signals();

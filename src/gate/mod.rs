@@ -5,7 +5,6 @@
 //! not name gets ENOSYS, so a kernel newer than the table opens no door.
 #![forbid(unsafe_code)]
 
-
 mod abi;
 mod assembler;
 pub(crate) mod capabilities;

@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 // Until the broker and the builder use it all.
 
-
 mod apply;
 mod command;
 mod options;

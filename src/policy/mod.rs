@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 // Until the broker and the builder use it all.
 
-
 mod address;
 mod escape;
 mod glob;

@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 // Until the broker and the builder use it all.
 
-
 mod expand;
 mod search;
 #[cfg(test)]

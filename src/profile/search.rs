@@ -90,6 +90,10 @@ pub(super) fn named(name: &str, from: Option<&Profile>, context: &Context) -> Re
             Ok(profile) if from.is_some_and(|from| from.identity == profile.identity) => {}
             Ok(profile) => return Ok(profile),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            // Somebody else's home directory (after su or setpriv) has nothing for us.
+            Err(_) if is_closed(&path) => {
+                log::debug!("not searched: {}", shown(directory.as_os_str().as_bytes()))
+            }
             Err(error) => return Err(unreadable(&path, &error)),
         }
     }
@@ -106,6 +110,11 @@ pub(super) fn named(name: &str, from: Option<&Profile>, context: &Context) -> Re
         known.join(", ")
     );
     Err(Error::new(ErrorKind::Profile, text))
+}
+
+/// Whether a directory on the way may not be searched, so that nobody can say whether the file exists.
+fn is_closed(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 fn path_of(bytes: Vec<u8>) -> PathBuf {

@@ -67,7 +67,6 @@ pub(crate) fn pin_magic(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
 #[derive(Debug)]
 pub(crate) struct Proc {
     root: OwnedFd,
-    own_fds: OwnedFd,
 }
 
 impl Proc {
@@ -77,8 +76,7 @@ impl Proc {
         if !is_procfs(borrow(&root))? {
             return Err(Errno::ENOSYS);
         }
-        let own_fds = openat2(borrow(&root), c"self/fd", (libc::O_PATH | libc::O_DIRECTORY) as u64, 0, 0)?;
-        Ok(Self { root, own_fds })
+        Ok(Self { root })
     }
 
     /// Pins the working directory of a thread.
@@ -143,8 +141,8 @@ impl Proc {
     pub(crate) fn path_of(&self, fd: BorrowedFd<'_>, path: &mut Vec<u8>) -> Result<()> {
         path.clear();
         path.resize(libc::PATH_MAX as usize, 0);
-        let name = Name::new(format_args!("{}", fd.as_raw_fd()));
-        let len = readlinkat(borrow(&self.own_fds), name.as_c(), path);
+        let name = Name::new(format_args!("self/fd/{}", fd.as_raw_fd()));
+        let len = readlinkat(borrow(&self.root), name.as_c(), path);
         path.truncate(*len.as_ref().unwrap_or(&0));
         len.map(|_| ())
     }

@@ -97,6 +97,43 @@ pub(crate) fn install_interrupt_handler() {
     });
 }
 
+/// Which of the two processes after a fork this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forked {
+    /// The one that called.
+    Parent,
+    /// The new one: it has the calling thread only.
+    Child,
+}
+
+/// fork(2), in a process whose other threads hold no lock.
+pub(crate) fn fork() -> Result<Forked> {
+    // SAFETY: the caller has ended or parked the threads of ours that could hold a lock, and the C library keeps
+    // its allocator usable in the child of a process with threads.
+    match unsafe { libc::fork() } {
+        -1 => Err(super::Errno::last()),
+        0 => Ok(Forked::Child),
+        _ => Ok(Forked::Parent),
+    }
+}
+
+/// Points standard input, output and error at `/dev/null`, so that nobody waits for us to close them.
+pub(crate) fn silence() {
+    use std::os::fd::IntoRawFd;
+    let Ok(null) = std::fs::File::options().read(true).write(true).open("/dev/null") else { return };
+    let null = null.into_raw_fd();
+    for fd in 0..=2 {
+        // SAFETY: duplicating a descriptor of ours over the three that belong to nobody in particular.
+        unsafe { libc::dup2(null, fd) };
+    }
+}
+
+/// Ends the process without running what others registered for its end: _exit(2).
+pub(crate) fn exit(code: i32) -> ! {
+    // SAFETY: does not return.
+    unsafe { libc::_exit(code) }
+}
+
 /// Blocks every signal but [`interrupt_signal`] in the calling thread: signals are for the program's own threads.
 pub(crate) fn block_signals() {
     // SAFETY: both sets are initialised by sigfillset before use.

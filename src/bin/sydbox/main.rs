@@ -72,13 +72,21 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let output = output::sink(matches, &environment)?;
     let violations = Arc::new(Repeater::new(output));
     builder.violations(Arc::clone(&violations) as Arc<dyn Sink>);
-    let ended = supervise(&builder, command);
+    let ended = supervise(&builder, command, || {
+        // Where the place for reports cannot be opened again, the rest of the tree is refused in silence.
+        let output = output::sink(matches, &environment).unwrap_or_else(|_| Arc::new(output::Nowhere));
+        Arc::new(Repeater::new(output))
+    });
     violations.flush();
     ended
 }
 
-/// Runs `command` to its end.
-fn supervise(builder: &SandboxBuilder, command: Command) -> Result<ExitCode, Failure> {
+/// Runs `command` to its end. If that is not the end of the tree, a supervisor with another sink stays behind.
+fn supervise(
+    builder: &SandboxBuilder,
+    command: Command,
+    sink_left_behind: impl FnOnce() -> Arc<dyn Sink>,
+) -> Result<ExitCode, Failure> {
     let mut signals =
         Forward::install().map_err(|error| Failure::new(format!("cannot handle signals: {error}")))?;
     let sandbox = builder.build()?;
@@ -87,10 +95,15 @@ fn supervise(builder: &SandboxBuilder, command: Command) -> Result<ExitCode, Fai
         log::debug!("signals are not passed on to process {}: {error}", child.id());
     }
     let status = child.wait()?;
-    Ok(match child.violation_exit_code(status) {
-        Some(code) => ExitCode::from(code as u8),
-        None => ExitCode::from(exit_code(status)),
-    })
+    let code = match child.violation_exit_code(status) {
+        Some(code) => code as u8,
+        None => exit_code(status),
+    };
+    if child.is_running() {
+        drop(signals);
+        child.detach(sink_left_behind)?;
+    }
+    Ok(ExitCode::from(code))
 }
 
 /// The code of a shell for this status: the program's own, or 128 and the signal.

@@ -53,6 +53,13 @@ pub(crate) fn start_log(matches: &ArgMatches) {
     let _ = builder.try_init();
 }
 
+/// The sink of a supervisor that has no place for reports any more.
+pub(crate) struct Nowhere;
+
+impl Sink for Nowhere {
+    fn violation(&self, _: &sydbox::Violation) {}
+}
+
 /// The sink that the options name.
 pub(crate) fn sink(matches: &ArgMatches, environment: &Environment) -> Result<Arc<dyn Sink>, Failure> {
     let file = matches.get_one::<PathBuf>("log").cloned();
