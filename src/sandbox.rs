@@ -243,7 +243,7 @@ struct Launch {
 impl Launch {
     fn new(sandbox: &Sandbox) -> Result<Self> {
         let policy = sandbox.builder.state.clone();
-        let facts = Facts { identity_changed: true, umask: None };
+        let facts = Facts { identity_changed: true, umask: None, exec: None };
         let states = States::new(policy.clone(), facts).map_err(|errno| match errno {
             Errno::ERANGE => Error::new(
                 ErrorKind::Unsupported,
@@ -426,8 +426,9 @@ fn first_facts(sight: &Sight, pid: Pid) -> Facts {
             identity_changed: (child.uid, child.gid, child.fsuid, child.fsgid, &child.groups)
                 != (own.uid, own.gid, own.fsuid, own.fsgid, &own.groups),
             umask: Some(child.umask),
+            exec: None,
         },
-        _ => Facts { identity_changed: true, umask: None },
+        _ => Facts { identity_changed: true, umask: None, exec: None },
     }
 }
 

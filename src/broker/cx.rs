@@ -70,6 +70,9 @@ impl<'a> Cx<'a> {
             return Ok(state);
         }
         let state = self.supervisor.states.of(&self.supervisor.sight.proc, self.caller.call.tid)?;
+        if let Some(approval) = &state.facts.exec {
+            super::exec::verify(self, approval)?;
+        }
         Ok(self.state.get_or_init(|| state))
     }
 

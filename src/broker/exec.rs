@@ -1,44 +1,283 @@
-//! execve, execveat: the kernel must do it itself, so here is only what follows from it for the caller's state.
+//! execve, execveat: judged here, and carried out by the kernel, because nobody else can.
+//!
+//! So what was judged may be changed before the kernel reads it again. Together with `no_new_privs` nothing is gained
+//! by that: what runs then has no more rights than its caller. It does not get far, either: the state carries the
+//! identity of the files that were approved, and at the next mediated call whoever runs another one is killed.
 #![forbid(unsafe_code)]
 
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
 use super::cx::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, Answer, Cx};
-use super::states::Tagged;
-use crate::policy::{Lock, State};
-use crate::resolve::{self, Base};
-use crate::sys::Errno;
-use crate::tracee::Result;
+use super::judge;
+use super::states::{Facts, Tagged};
+use super::tree;
+use crate::policy::{Access, Decision, ExecRule, Lock, Mode, NetMode, State};
+use crate::report::arguments;
+use crate::resolve::{self, Base, Object, Place};
+use crate::sys::{CallerFd, Errno, fs};
+use crate::tracee::{Result, Stop};
+
+/// As many scripts may name each other as the kernel accepts.
+const MAX_INTERPRETERS: usize = 5;
+/// As much of a file as the kernel looks at (`BINPRM_BUF_SIZE`).
+const HEAD: usize = 256;
+
+/// The files that an exec may have led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Approval {
+    /// What was approved: the program and its interpreters.
+    approved: Vec<(u64, u64)>,
+    /// What the process ran before, in case the exec failed.
+    before: (u64, u64),
+}
 
 /// execve(2), execveat(2).
 pub(super) fn exec(cx: &mut Cx<'_>) -> Result<Answer> {
-    if cx.state()?.policy.lock != Lock::Exec || is_first(cx) {
+    let policy = Arc::clone(&cx.state()?.policy);
+    let judged = policy.mentions(Access::Exec);
+    // The exec of the command itself is how the sandbox starts, and counts for nothing.
+    if !judged && policy.lock != Lock::Exec || is_first(cx) {
         return Ok(Answer::Continue);
     }
-    // A shell that looks along its PATH fails often before it succeeds: what does not exist locks nobody.
-    exists(cx)?;
-    let supervisor = cx.supervisor;
-    let locked = supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
-        let policy = State { lock: Lock::On, ..(*present.policy).clone() };
-        Ok::<_, Errno>((Some(Tagged { policy: policy.into(), facts: present.facts }), ()))
+    let flags = cx.flags();
+    if flags & !(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) != 0 {
+        return Ok(Answer::Continue);
+    }
+    let path = cx.path(cx.call.at)?;
+    let by_descriptor = path.bytes().is_empty() && flags & AT_EMPTY_PATH != 0;
+    let base = match by_descriptor {
+        true => Base::descriptor(&cx.caller, cx.dirfd(cx.call.at))?,
+        false => cx.base(cx.call.at, path.as_c())?,
+    };
+    // For interpreters with a relative name.
+    let cwd = Base::descriptor(&cx.caller, CallerFd(libc::AT_FDCWD))?;
+    let approved = cx.as_caller(|cx| {
+        // A shell that looks along its PATH fails often before it succeeds: what does not exist locks nobody.
+        let image = match by_descriptor {
+            true => resolve::descriptor(&cx.caller, base)?,
+            false => resolve::object(&cx.caller, base, path.as_c(), flags & AT_SYMLINK_NOFOLLOW == 0)?,
+        };
+        if !judged {
+            return Ok(None);
+        }
+        executable(&image)?;
+        approve(cx, image, cwd).map(Some)
     })?;
-    // What cannot be locked must not run unlocked.
-    locked?;
-    Ok(Answer::Continue)
+    if let Some(answer) = by_rule(cx, approved.as_ref())? {
+        return answer;
+    }
+    settle(cx, approved)
 }
 
-/// The exec of the command itself, which is how the sandbox starts.
+/// The exec of the command itself, by which the sandbox starts.
 fn is_first(cx: &Cx<'_>) -> bool {
     cx.supervisor.eldest == cx.caller.call.tid.raw() && cx.supervisor.is_starting()
 }
 
-/// Fails as the exec will, where there is nothing to execute.
-fn exists(cx: &mut Cx<'_>) -> Result<()> {
-    let flags = cx.flags();
-    let path = cx.path(cx.call.at)?;
-    if path.bytes().is_empty() && flags & AT_EMPTY_PATH != 0 {
+/// Fails as the kernel does for what cannot be executed by anybody, or not by the caller.
+fn executable(image: &Object) -> Result<()> {
+    if image.stat.kind() != libc::S_IFREG {
+        return Err(Errno::EACCES.into());
+    }
+    Ok(fs::access(image.fd.as_fd(), libc::X_OK, libc::AT_EACCESS)?)
+}
+
+/// What was approved: the path of the program, and the files that may run then; none for a format that only the
+/// kernel knows (binfmt_misc), which is started by a program that is configured there.
+struct Approved {
+    path: Vec<u8>,
+    files: Option<Vec<(u64, u64)>>,
+}
+
+/// Judges the program, and the interpreters that the kernel will start for it.
+fn approve(cx: &mut Cx<'_>, image: Object, cwd: Base) -> Result<Approved> {
+    let path = place(&image).to_vec();
+    let mut files = Vec::new();
+    let mut image = image;
+    for _ in 0..=MAX_INTERPRETERS {
+        judge_image(cx, &image, false)?;
+        files.push(image.stat.id);
+        let head = head(&image);
+        if let Some(name) = script_interpreter(&head) {
+            image = find(cx, &cwd, name)?;
+            executable(&image)?;
+        } else if head.starts_with(b"\x7fELF") {
+            if let Some(name) = elf_interpreter(&image, &head) {
+                if let Ok(loader) = find(cx, &cwd, &name) {
+                    // Every dynamic program needs it: only a rule that names it is meant to stop it.
+                    judge_image(cx, &loader, true)?;
+                }
+            }
+            return Ok(Approved { path, files: Some(files) });
+        } else {
+            return Ok(Approved { path, files: None });
+        }
+    }
+    Err(Errno::ELOOP.into())
+}
+
+fn find(cx: &Cx<'_>, cwd: &Base, name: &[u8]) -> Result<Object> {
+    let name = fs::c_string(name)?;
+    let base = if name.to_bytes().starts_with(b"/") { Base::Root } else { cwd.duplicate()? };
+    resolve::object(&cx.caller, base, &name, true)
+}
+
+fn place(object: &Object) -> &[u8] {
+    match &object.place {
+        Place::At(path) => path.bytes(),
+        Place::Own | Place::Foreign => b"a file without a name",
+    }
+}
+
+fn judge_image(cx: &mut Cx<'_>, image: &Object, only_rules: bool) -> Result<()> {
+    cx.caller.check()?;
+    let decision = cx.state()?.policy.decide_path(Access::Exec, place(image), None);
+    if only_rules && matches!(decision, Decision::Deny { rule: None, .. }) {
         return Ok(());
     }
-    let base: Base = cx.base(cx.call.at, path.as_c())?;
-    cx.as_caller(|cx| {
-        resolve::object(&cx.caller, base, path.as_c(), flags & AT_SYMLINK_NOFOLLOW == 0).map(|_| ())
-    })
+    match judge::refusal(decision) {
+        None => Ok(()),
+        Some(refusal) => cx.refuse(refusal, judge::subject(image), String::new, Errno::EPERM),
+    }
+}
+
+/// The beginning of a file; nothing where it cannot be read (a program may be executable only).
+fn head(image: &Object) -> Vec<u8> {
+    read(image, 0, HEAD).unwrap_or_default()
+}
+
+fn read(image: &Object, at: u64, len: usize) -> Option<Vec<u8>> {
+    use std::os::unix::fs::FileExt;
+    let file = fs::reopen_mode(image.fd.as_fd(), (libc::O_RDONLY | libc::O_NONBLOCK) as u64, 0).ok()?;
+    let mut bytes = vec![0; len];
+    let n = std::fs::File::from(file).read_at(&mut bytes, at).ok()?;
+    bytes.truncate(n);
+    Some(bytes)
+}
+
+/// The program that a script's first line names.
+fn script_interpreter(head: &[u8]) -> Option<&[u8]> {
+    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    line.split(|byte| matches!(byte, b' ' | b'\t' | 0)).find(|word| !word.is_empty())
+}
+
+/// The loader that a 64- or 32-bit ELF program of this machine's byte order names.
+fn elf_interpreter(image: &Object, head: &[u8]) -> Option<Vec<u8>> {
+    const PT_INTERP: u64 = 3;
+    let wide = *head.get(4)? == 2;
+    let number = |bytes: &[u8], at: usize, len: usize| -> Option<u64> {
+        Some(
+            bytes
+                .get(at..at.checked_add(len)?)?
+                .iter()
+                .rev()
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+        )
+    };
+    let (offset, size, count) = match wide {
+        true => (number(head, 32, 8)?, number(head, 54, 2)?, number(head, 56, 2)?),
+        false => (number(head, 28, 4)?, number(head, 42, 2)?, number(head, 44, 2)?),
+    };
+    let table = read(image, offset, usize::try_from(size.checked_mul(count)?).ok()?.min(1 << 16))?;
+    let size = usize::try_from(size).ok().filter(|size| *size >= 32)?;
+    let header = table.chunks_exact(size).find(|header| number(header, 0, 4) == Some(PT_INTERP))?;
+    let (at, len) = match wide {
+        true => (number(header, 8, 8)?, number(header, 32, 8)?),
+        false => (number(header, 4, 4)?, number(header, 16, 4)?),
+    };
+    let name = read(image, at, usize::try_from(len).ok()?.min(libc::PATH_MAX as usize))?;
+    Some(name.split(|byte| *byte == 0).next()?.to_vec())
+}
+
+/// `exec/kill_if_match` and `exec/resume_if_match`.
+fn by_rule(cx: &mut Cx<'_>, approved: Option<&Approved>) -> Result<Option<Result<Answer>>> {
+    let Some(approved) = approved else { return Ok(None) };
+    match cx.state()?.policy.exec_rule(&approved.path) {
+        None => Ok(None),
+        Some(ExecRule::Kill) => {
+            let tgid = cx.caller.tgid()?;
+            log::info!("process {tgid} is killed: it executes {}", arguments::path(&approved.path));
+            tree::kill(cx.supervisor, tgid);
+            Ok(Some(Err(Errno::EPERM.into())))
+        }
+        Some(ExecRule::Resume) => {
+            change(cx, |policy, facts| {
+                let policy = State {
+                    exec: Mode::Off,
+                    read: Mode::Off,
+                    write: Mode::Off,
+                    network: NetMode::Off,
+                    ..policy.clone()
+                };
+                (policy, facts)
+            })?;
+            Ok(Some(Ok(Answer::Continue)))
+        }
+    }
+}
+
+/// Locks the caller if it is to be locked, notes what was approved, and lets the kernel do it.
+fn settle(cx: &mut Cx<'_>, approved: Option<Approved>) -> Result<Answer> {
+    let before = fs::fstat(cx.supervisor.sight.proc.exe(cx.caller.call.tid)?.as_fd())?.id;
+    cx.caller.check()?;
+    let files = approved.and_then(|approved| approved.files);
+    if files.is_none() && cx.state()?.policy.lock != Lock::Exec {
+        return Ok(Answer::Continue);
+    }
+    // What cannot be noted or locked must not run.
+    change(cx, |policy, facts| {
+        let lock = if policy.lock == Lock::Exec { Lock::On } else { policy.lock };
+        let exec = files.map(|approved| Arc::new(Approval { approved, before }));
+        (State { lock, ..policy.clone() }, Facts { exec, ..facts })
+    })?;
+    Ok(Answer::Continue)
+}
+
+fn change(cx: &Cx<'_>, next: impl FnOnce(&State, Facts) -> (State, Facts)) -> Result<()> {
+    let supervisor = cx.supervisor;
+    let changed = supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
+        let (policy, facts) = next(&present.policy, present.facts.clone());
+        Ok::<_, Stop>((Some(Tagged { policy: policy.into(), facts }), ()))
+    })?;
+    changed
+}
+
+/// At a call of a process that has executed something: whether it runs what was approved. If not, it is killed.
+pub(super) fn verify(cx: &Cx<'_>, approval: &Approval) -> Result<()> {
+    let runs = cx.supervisor.sight.proc.exe(cx.caller.call.tid).and_then(|exe| fs::fstat(exe.as_fd()));
+    cx.caller.check()?;
+    match runs {
+        Ok(stat) if approval.approved.contains(&stat.id) => {
+            let _ = change(cx, |policy, facts| (policy.clone(), Facts { exec: None, ..facts }));
+            Ok(())
+        }
+        Ok(stat) if approval.before == stat.id => Ok(()),
+        Ok(_) | Err(_) => {
+            let tgid = cx.caller.tgid()?;
+            log::warn!("process {tgid} runs another program than the one that was approved: it is killed");
+            tree::kill(cx.supervisor, tgid);
+            Err(Errno::EPERM.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interpreters_of_scripts() {
+        for (head, name) in [
+            ("#!/bin/sh\n", Some("/bin/sh")),
+            ("#! /usr/bin/env python3\n", Some("/usr/bin/env")),
+            ("#!\t/bin/sh", Some("/bin/sh")),
+            ("#!\n/bin/sh", None),
+            ("#!", None),
+            ("# !/bin/sh", None),
+            ("", None),
+        ] {
+            assert_eq!(script_interpreter(head.as_bytes()), name.map(str::as_bytes), "{head:?}");
+        }
+    }
 }

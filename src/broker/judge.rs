@@ -138,6 +138,7 @@ impl Cx<'_> {
     ) -> Result<()> {
         let access = kind(self.call.op);
         let allow_with = match &subject {
+            Subject::Path(path) if access == AccessKind::Exec => Some(State::allow_hint(Access::Exec, path)),
             Subject::Path(path) => Some(State::allow_hint(Access::Write, path)),
             _ => None,
         };

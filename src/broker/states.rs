@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::exec::Approval;
 use crate::policy::State;
 use crate::sys::fs::Proc;
 use crate::sys::process;
@@ -18,12 +19,14 @@ use crate::tracee::Stop;
 const NUMBERS: u64 = 1 << 22;
 
 /// What is known of a process beside its policy. Only what it did itself can change it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Facts {
     /// It may have changed its user, group, groups or capabilities, or those of a thread.
     pub(crate) identity_changed: bool,
     /// Its umask; `None` where it has to be looked up.
     pub(crate) umask: Option<u32>,
+    /// An exec was approved, and it has not been seen yet what came of it.
+    pub(crate) exec: Option<Arc<Approval>>,
 }
 
 /// A policy and facts that have a number.

@@ -163,7 +163,7 @@ pub(crate) fn umask(cx: &mut Cx<'_>) -> Result<Answer> {
 fn remember(cx: &mut Cx<'_>, change: impl FnOnce(Facts) -> Facts) -> Result<Answer> {
     let supervisor = cx.supervisor;
     let changed = supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
-        let facts = change(present.facts);
+        let facts = change(present.facts.clone());
         let next = (facts != present.facts).then(|| Tagged { policy: present.policy.clone(), facts });
         Ok::<_, Errno>((next, ()))
     });

@@ -196,6 +196,14 @@ impl Base {
         }
     }
 
+    /// The same once more.
+    pub(crate) fn duplicate(&self) -> Result<Self> {
+        match self {
+            Self::Root => Ok(Self::Root),
+            Self::Dir(fd) => Ok(Self::Dir(fd.try_clone().map_err(|_| Errno::EMFILE)?)),
+        }
+    }
+
     fn fd(&self) -> BorrowedFd<'_> {
         match self {
             // Only absolute paths have this base.
