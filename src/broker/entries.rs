@@ -61,6 +61,10 @@ pub(super) fn mknod(cx: &mut Cx<'_>) -> Result<Answer> {
     cx.as_caller(|cx| {
         let entry = resolve::entry(&cx.caller, base, path.as_c())?;
         creating(cx, &entry, true, || format!(", {}", arguments::mode(mode)))?;
+        if mode & libc::S_IFMT == libc::S_IFBLK {
+            // A raw disk is every file on it: also root's tree is without this half of CAP_MKNOD.
+            return Err(Errno::EPERM.into());
+        }
         cx.with_umask(|_| fs::mknodat(entry.dir.as_fd(), &entry.name, mode, device))??;
         Ok(Answer::Value(0))
     })

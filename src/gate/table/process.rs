@@ -25,6 +25,9 @@ const OTHERS: Action = Refuse(Errno::EPERM, "the process could be outside, or th
 /// The kernel lost interest in the limit in 2.4.25, so nothing can tell the difference.
 const TAG: Action = Pretend("the limit is where the sandbox keeps the state of the process");
 
+/// The umask is then no longer one of the whole process, and of that alone.
+const FS: Action = Action::Notify(Class::Identity);
+
 const fn identity(name: &'static str) -> Row {
     Row::notify(name, Class::Identity, Call::new(Op::Identity, At::NONE))
 }
@@ -43,9 +46,26 @@ pub(super) static ROWS: &[Row] = &[
     // New processes. The flags of clone are an int in effect: the kernel cuts them to 32 bits.
     Row::allow("fork"),
     Row::allow("vfork"),
-    Row::new("clone", &[Rule::when(&[Cond::any(0, CLONE_NEW)], NAMESPACE)], Allow),
+    Row::new(
+        "clone",
+        &[
+            Rule::when(&[Cond::any(0, CLONE_NEW)], NAMESPACE),
+            Rule::when(&[Cond::any(0, libc::CLONE_THREAD as u32)], Allow),
+            Rule::when(&[Cond::any(0, libc::CLONE_FS as u32)], FS),
+        ],
+        Allow,
+    )
+    .call(Call::new(Op::Identity, At::NONE)),
     Row::refuse("clone3", Errno::ENOSYS, "its flags are in memory; libraries use clone then"),
-    Row::new("unshare", &[Rule::when(&[Cond::any(0, CLONE_NEW | CLONE_NEWTIME)], NAMESPACE)], Allow),
+    Row::new(
+        "unshare",
+        &[
+            Rule::when(&[Cond::any(0, CLONE_NEW | CLONE_NEWTIME)], NAMESPACE),
+            Rule::when(&[Cond::any(0, libc::CLONE_FS as u32)], FS),
+        ],
+        Allow,
+    )
+    .call(Call::new(Op::Identity, At::NONE)),
     Row::new("setns", &[], NAMESPACE),
     // Who the caller is; the supervisor acts with the caller's identity.
     identity("setuid"),
