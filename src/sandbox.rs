@@ -137,13 +137,6 @@ impl SandboxBuilder {
         let status = Status::detect();
         status.require(self.require_backstop)?;
         let shape = self.shape();
-        if shape.read {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "read sandboxing is not available in this version: leave out `--arm read' and every rule and mode \
-                 of read",
-            ));
-        }
         let filter = gate::compile(&shape)?;
         Ok(Sandbox { builder: self.clone(), status, shape, filter })
     }
@@ -156,7 +149,11 @@ impl SandboxBuilder {
             magic: open,
             write: open || state.write != Mode::Off,
             read: self.arm_read || state.mentions_read(),
-            exec: open || state.exec != Mode::Off || state.mentions(crate::policy::Access::Exec),
+            // What is executed is read, too.
+            exec: open
+                || state.mentions(crate::policy::Access::Exec)
+                || self.arm_read
+                || state.mentions_read(),
             network: open || state.network != NetMode::Off,
         }
     }

@@ -1,10 +1,11 @@
-//! access(2) and its like, for writing: programs probe, so a refusal is silent.
+//! access(2) and its like: programs probe, so a refusal is silent.
 #![forbid(unsafe_code)]
 
 use std::os::fd::AsFd;
 
 use super::cx::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, Answer, Cx};
 use super::judge;
+use crate::policy::Access;
 use crate::report::arguments;
 use crate::resolve::{self, Base};
 use crate::sys::{Errno, fs};
@@ -28,15 +29,11 @@ pub(super) fn access(cx: &mut Cx<'_>) -> Result<Answer> {
             false => resolve::object(&cx.caller, base, path.as_c(), flags & AT_SYMLINK_NOFOLLOW == 0)?,
         };
         // Directories and devices: the kernel's answer, and ours.
-        if mode & libc::W_OK != 0 {
-            if let Some(refusal) = cx.check_write_object(&object)? {
-                let raise = cx.state()?.policy.raise_safe;
-                if raise {
-                    let details = || format!(", {}", arguments::access_mode(mode));
-                    cx.refuse(refusal, judge::subject(&object), details, Errno::EACCES)?;
-                } else if !cx.supervisor.options.dry_run {
-                    return Err(Errno::EACCES.into());
-                }
+        let asked = [(libc::W_OK, Access::Write), (libc::R_OK | libc::X_OK, Access::Read)];
+        for (_, access) in asked.into_iter().filter(|(bits, _)| mode & bits != 0) {
+            if let Some(refusal) = cx.check_object(access, &object)? {
+                let details = || format!(", {}", arguments::access_mode(mode));
+                cx.harmless(refusal, judge::subject(&object), details, Errno::EACCES)?;
             }
         }
         cx.caller.check()?;

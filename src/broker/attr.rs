@@ -7,6 +7,7 @@
 use std::os::fd::AsFd;
 
 use super::cx::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, Answer, Cx};
+use crate::policy::Access;
 use crate::report::arguments;
 use crate::resolve::{Base, Object};
 use crate::sys::Errno;
@@ -38,7 +39,7 @@ fn apply(
     details: impl FnOnce() -> String,
     act: impl FnOnce(&Object) -> std::result::Result<(), Errno>,
 ) -> Result<Answer> {
-    cx.may_write_object(object, details)?;
+    cx.may(Access::Write, object, details)?;
     act(object)?;
     Ok(Answer::Value(0))
 }
@@ -190,7 +191,7 @@ fn set_times(cx: &mut Cx<'_>, flags: i32, times: Option<[Timespec; 2]>) -> Resul
 }
 
 /// The name of an extended attribute. `ERANGE` for an empty or a long one, as the kernel.
-fn xattr_name(cx: &Cx<'_>, addr: u64) -> Result<std::ffi::CString> {
+pub(super) fn xattr_name(cx: &Cx<'_>, addr: u64) -> Result<std::ffi::CString> {
     let mut buf = [0; XATTR_NAME];
     match cx.caller.text(addr, &mut buf)? {
         None | Some(0) => Err(Errno::ERANGE.into()),
@@ -215,8 +216,18 @@ pub(super) fn setxattr(cx: &mut Cx<'_>) -> Result<Answer> {
     set_attribute(cx, 0, &name, &value, flags)
 }
 
-/// setxattrat(2) (Linux 6.13): `struct xattr_args` has pointer, size and flags.
-pub(super) fn setxattrat(cx: &mut Cx<'_>) -> Result<Answer> {
+/// `struct xattr_args` of the at-variants (Linux 6.13).
+pub(super) struct XattrArgs {
+    /// Where the value is, or is to be.
+    pub(super) value: u64,
+    /// Its size.
+    pub(super) size: u32,
+    /// `XATTR_CREATE`, `XATTR_REPLACE`.
+    pub(super) flags: u32,
+}
+
+/// Reads `struct xattr_args`, whose pointer and size follow the name's pointer.
+pub(super) fn xattr_args(cx: &Cx<'_>) -> Result<XattrArgs> {
     const KNOWN: usize = 16;
     let size = usize::try_from(cx.value(2)?).map_err(|_| Errno::E2BIG)?;
     if size < KNOWN {
@@ -231,10 +242,15 @@ pub(super) fn setxattrat(cx: &mut Cx<'_>) -> Result<Answer> {
         return Err(Errno::E2BIG.into());
     }
     let int = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-    let pointer = u64::from(int(0)) | u64::from(int(4)) << 32;
+    Ok(XattrArgs { value: u64::from(int(0)) | u64::from(int(4)) << 32, size: int(8), flags: int(12) })
+}
+
+/// setxattrat(2).
+pub(super) fn setxattrat(cx: &mut Cx<'_>) -> Result<Answer> {
+    let args = xattr_args(cx)?;
     let name = xattr_name(cx, cx.value(0)?)?;
-    let value = xattr_value(cx, pointer, int(8).into())?;
-    set_attribute(cx, cx.flags(), &name, &value, int(12) as i32)
+    let value = xattr_value(cx, args.value, args.size.into())?;
+    set_attribute(cx, cx.flags(), &name, &value, args.flags as i32)
 }
 
 fn set_attribute(

@@ -19,7 +19,8 @@ pub(crate) fn ruleset(shape: &Shape) -> Result<Option<OwnedFd>, landlock::Rulese
         files |= AccessFs::from_write(ABI::V6) & !AccessFs::IoctlDev;
     }
     if shape.read {
-        files |= AccessFs::ReadFile | AccessFs::ReadDir;
+        // Not ReadFile: the kernel's own open of a program to execute needs it.
+        files |= AccessFs::ReadDir;
     }
     if files.is_empty() && !shape.network {
         return Ok(None);

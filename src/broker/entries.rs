@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use super::cx::{AT_EMPTY_PATH, Answer, Cx};
 use super::judge::{self, Refusal};
-use crate::policy::Access;
+use crate::policy::{Access, Decision};
 use crate::report::{Subject, arguments};
 use crate::resolve::{self, Base, Entry, Object, Place};
 use crate::sys::Errno;
@@ -136,7 +136,10 @@ fn cannot_be_removed(entry: &Entry, flags: i32) -> Option<Errno> {
 /// Refuses to move or remove a directory above something that a deny rule names: the rule speaks of a path, and
 /// would lose its hold.
 fn keep_anchors(cx: &mut Cx<'_>, entry: &Entry) -> Result<()> {
-    let Some(rule) = cx.state()?.policy.deny_below(Access::Write, entry.path.bytes()) else { return Ok(()) };
+    let policy = &cx.state()?.policy;
+    let below =
+        |access| policy.deny_below(access, entry.path.bytes()).map(|rule| Refusal::by_rule(access, rule));
+    let Some(refusal) = below(Access::Write).or_else(|| below(Access::Read)) else { return Ok(()) };
     match fs::lstat(entry.dir.as_fd(), &bare(entry)) {
         Ok(stat) if stat.is_dir() || stat.is_link() => {}
         // What is not there, or has nothing below it, takes nothing along.
@@ -144,7 +147,7 @@ fn keep_anchors(cx: &mut Cx<'_>, entry: &Entry) -> Result<()> {
     }
     let subject = Subject::Path(entry.path.bytes().to_vec());
     let details = || ", which is above what a rule denies".to_owned();
-    cx.refuse(Refusal::by_rule(rule), subject, details, Errno::EPERM)
+    cx.refuse(refusal, subject, details, Errno::EPERM)
 }
 
 /// rename(2), renameat(2), renameat2(2): a write at both ends, whatever the flags.
@@ -168,9 +171,9 @@ pub(super) fn rename(cx: &mut Cx<'_>) -> Result<Answer> {
                 cx.may_write(&entry.path, details, |_| cannot_be_renamed(&from, &to, flags))?;
                 keep_anchors(cx, entry)?;
             }
-            keep_tree(cx, &from, &to)?;
+            keep_content(cx, &from, &to)?;
             if exchange {
-                keep_tree(cx, &to, &from)?;
+                keep_content(cx, &to, &from)?;
             }
         }
         fs::renameat2(from.dir.as_fd(), &from.name, to.dir.as_fd(), &to.name, flags)?;
@@ -178,26 +181,22 @@ pub(super) fn rename(cx: &mut Cx<'_>) -> Result<Answer> {
     })
 }
 
-/// A directory takes what is in it along: what may not be written where it was must not become writable where it
-/// goes.
-fn keep_tree(cx: &mut Cx<'_>, from: &Entry, to: &Entry) -> Result<()> {
+/// What moves takes its content along: what may not be read or written where it was must not become so where it goes.
+fn keep_content(cx: &mut Cx<'_>, from: &Entry, to: &Entry) -> Result<()> {
     let is_dir = fs::lstat(from.dir.as_fd(), &bare(from)).is_ok_and(|stat| stat.is_dir());
-    if !is_dir {
-        return Ok(());
-    }
     let policy = cx.state()?.policy.clone();
-    let (there, here) = (
-        policy.decide_below(Access::Write, to.path.bytes(), None),
-        policy.decide_below(Access::Write, from.path.bytes(), None),
-    );
-    match (judge::refusal(here), judge::refusal(there)) {
-        (Some(refusal), None) => {
+    for access in [Access::Write, Access::Read] {
+        let decide = |entry: &Entry| match is_dir {
+            true => policy.decide_below(access, entry.path.bytes(), None),
+            false => policy.decide_path(access, entry.path.bytes(), None),
+        };
+        if let (Some(refusal), Decision::Allow) = (judge::refusal(access, decide(from)), decide(to)) {
             let subject = Subject::Path(from.path.bytes().to_vec());
-            let details = || ", whose content may not be written".to_owned();
-            cx.refuse(refusal, subject, details, Errno::EPERM)
+            let details = || format!(", whose content is denied, to {}", arguments::path(to.path.bytes()));
+            cx.refuse(refusal, subject, details, Errno::EPERM)?;
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 fn cannot_be_renamed(from: &Entry, to: &Entry, flags: u32) -> Option<Errno> {
@@ -248,7 +247,9 @@ pub(super) fn link(cx: &mut Cx<'_>) -> Result<Answer> {
         if object.stat.is_dir() {
             return Err(Errno::EPERM.into());
         }
-        cx.may_write_object(&object, || format!(", for {}", arguments::path(entry.path.bytes())))?;
+        for access in [Access::Write, Access::Read] {
+            cx.may(access, &object, || format!(", for {}", arguments::path(entry.path.bytes())))?;
+        }
         fs::link_object(object.fd.as_fd(), entry.dir.as_fd(), &entry.name)?;
         Ok(Answer::Value(0))
     })

@@ -35,7 +35,7 @@ pub(crate) struct Approval {
 /// execve(2), execveat(2).
 pub(super) fn exec(cx: &mut Cx<'_>) -> Result<Answer> {
     let policy = Arc::clone(&cx.state()?.policy);
-    let judged = policy.mentions(Access::Exec);
+    let judged = policy.mentions(Access::Exec) || policy.mode(Access::Read) != Mode::Off;
     // The exec of the command itself is how the sandbox starts, and counts for nothing.
     if !judged && policy.lock != Lock::Exec || is_first(cx) {
         return Ok(Answer::Continue);
@@ -131,12 +131,12 @@ fn place(object: &Object) -> &[u8] {
 }
 
 fn judge_image(cx: &mut Cx<'_>, image: &Object, only_rules: bool) -> Result<()> {
-    cx.caller.check()?;
+    cx.may(Access::Read, image, String::new)?;
     let decision = cx.state()?.policy.decide_path(Access::Exec, place(image), None);
     if only_rules && matches!(decision, Decision::Deny { rule: None, .. }) {
         return Ok(());
     }
-    match judge::refusal(decision) {
+    match judge::refusal(Access::Exec, decision) {
         None => Ok(()),
         Some(refusal) => cx.refuse(refusal, judge::subject(image), String::new, Errno::EPERM),
     }

@@ -18,40 +18,33 @@ use crate::tracee::Result;
 
 /// A refusal, before it is known whether the kernel would have refused as well.
 pub(crate) struct Refusal {
+    /// What was asked.
+    access: Access,
     /// The deny rule, if it was one.
     rule: Option<Arc<str>>,
     /// No filter matched.
     reported: bool,
 }
 
-/// How a refusal is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manner {
-    /// As a violation.
-    Violation,
-    /// Harmless: only reported where the state says `raise_safe`.
-    Safe,
-}
-
 impl Cx<'_> {
-    /// Whether the policy lets the caller write at `path`. Also the place where it is made sure, for the last
+    /// Whether the policy lets the caller do this at `path`. Also the place where it is made sure, for the last
     /// time before anything is done, that the caller still waits.
-    pub(crate) fn check_write(&self, path: &CanonicalPath) -> Result<Option<Refusal>> {
+    pub(crate) fn check(&self, access: Access, path: &CanonicalPath) -> Result<Option<Refusal>> {
         self.caller.check()?;
         let state = self.state()?;
         let own = self.own_proc(path)?;
-        Ok(refusal(state.policy.decide_path(Access::Write, path.bytes(), own.as_deref())))
+        Ok(refusal(access, state.policy.decide_path(access, path.bytes(), own.as_deref())))
     }
 
-    /// As [`Cx::check_write`], for a pinned object: one without a path is the caller's own, or nobody's to judge.
-    pub(crate) fn check_write_object(&self, object: &Object) -> Result<Option<Refusal>> {
+    /// As [`Cx::check`], for a pinned object: one without a path is the caller's own, or nobody's to judge.
+    pub(crate) fn check_object(&self, access: Access, object: &Object) -> Result<Option<Refusal>> {
         match &object.place {
-            Place::At(path) => self.check_write(path),
+            Place::At(path) => self.check(access, path),
             Place::Own => self.caller.check().map(|()| None),
             Place::Foreign => {
                 self.caller.check()?;
-                let off = self.state()?.policy.mode(Access::Write) == crate::policy::Mode::Off;
-                Ok((!off).then_some(Refusal { rule: None, reported: true }))
+                let off = self.state()?.policy.mode(access) == crate::policy::Mode::Off;
+                Ok((!off).then_some(Refusal { access, rule: None, reported: true }))
             }
         }
     }
@@ -64,7 +57,7 @@ impl Cx<'_> {
         details: impl FnOnce() -> String,
         native: impl FnOnce(&Self) -> Option<Errno>,
     ) -> Result<()> {
-        match self.check_write(path)? {
+        match self.check(Access::Write, path)? {
             None => Ok(()),
             Some(refusal) => {
                 if let Some(errno) = native(self) {
@@ -75,13 +68,14 @@ impl Cx<'_> {
         }
     }
 
-    /// Refuses to change a pinned object unless the policy allows it.
-    pub(crate) fn may_write_object(
+    /// Refuses to do this to a pinned object unless the policy allows it.
+    pub(crate) fn may(
         &mut self,
+        access: Access,
         object: &Object,
         details: impl FnOnce() -> String,
     ) -> Result<()> {
-        match self.check_write_object(object)? {
+        match self.check_object(access, object)? {
             None => Ok(()),
             Some(refusal) => self.refuse(refusal, subject(object), details, Errno::EPERM),
         }
@@ -98,9 +92,21 @@ impl Cx<'_> {
         let policy = &self.state()?.policy;
         let raise = if errno == Errno::EEXIST { policy.raise_safe } else { policy.raise_fail };
         if raise && refusal.reported {
-            self.violation(Some(refusal), subject, details, errno)?;
+            self.violation(refusal, subject, details, errno)?;
         }
         Err(errno.into())
+    }
+
+    /// Refuses what programs only probe for: reported where the state asks for harmless refusals.
+    pub(crate) fn harmless(
+        &mut self,
+        refusal: Refusal,
+        subject: Subject,
+        details: impl FnOnce() -> String,
+        errno: Errno,
+    ) -> Result<()> {
+        let reported = refusal.reported && self.state()?.policy.raise_safe;
+        self.refuse(Refusal { reported, ..refusal }, subject, details, errno)
     }
 
     /// Refuses, and reports unless a filter matched. In a dry run it is only reported.
@@ -112,7 +118,7 @@ impl Cx<'_> {
         errno: Errno,
     ) -> Result<()> {
         if refusal.reported {
-            self.violation(Some(refusal), subject, details, errno)?;
+            self.violation(refusal, subject, details, errno)?;
         }
         if self.supervisor.options.dry_run {
             return Ok(());
@@ -131,15 +137,18 @@ impl Cx<'_> {
     /// Reports a violation and does what the state says is to follow.
     fn violation(
         &mut self,
-        refusal: Option<Refusal>,
+        refusal: Refusal,
         subject: Subject,
         details: impl FnOnce() -> String,
         errno: Errno,
     ) -> Result<()> {
-        let access = kind(self.call.op);
+        let access = match refusal.access {
+            Access::Exec => AccessKind::Exec,
+            Access::Read => AccessKind::Read,
+            Access::Write => AccessKind::Write,
+        };
         let allow_with = match &subject {
-            Subject::Path(path) if access == AccessKind::Exec => Some(State::allow_hint(Access::Exec, path)),
-            Subject::Path(path) => Some(State::allow_hint(Access::Write, path)),
+            Subject::Path(path) => Some(State::allow_hint(refusal.access, path)),
             _ => None,
         };
         let arguments = match &subject {
@@ -147,7 +156,7 @@ impl Cx<'_> {
             Subject::Other(text) => [text.clone(), details()].join(""),
             _ => details(),
         };
-        self.report(access, subject, arguments, errno, refusal.and_then(|refusal| refusal.rule), allow_with)
+        self.report(access, subject, arguments, errno, refusal.rule, allow_with)
     }
 
     /// Fills a report in with what is known of the caller, and does what the state says is to follow.
@@ -192,43 +201,17 @@ pub(crate) fn subject(object: &Object) -> Subject {
 }
 
 /// The refusal in a decision.
-pub(crate) fn refusal(decision: Decision) -> Option<Refusal> {
+pub(crate) fn refusal(access: Access, decision: Decision) -> Option<Refusal> {
     match decision {
         Decision::Allow => None,
-        Decision::Deny { rule, reported } => Some(Refusal { rule, reported }),
+        Decision::Deny { rule, reported } => Some(Refusal { access, rule, reported }),
     }
 }
 
 impl Refusal {
     /// A refusal by a rule that is to be reported.
-    pub(crate) fn by_rule(rule: Arc<str>) -> Self {
-        Self { rule: Some(rule), reported: true }
-    }
-
-    /// A refusal that no rule says, to be reported.
-    pub(crate) fn by_mode() -> Self {
-        Self { rule: None, reported: true }
-    }
-
-    /// Whether it is to be reported.
-    pub(crate) fn is_reported(&self) -> bool {
-        self.reported
-    }
-
-    /// The rule, if it was one.
-    pub(crate) fn into_rule(self) -> Option<Arc<str>> {
-        self.rule
-    }
-}
-
-/// What the calls do, in the words of reports.
-fn kind(op: Op) -> AccessKind {
-    match op {
-        Op::Exec => AccessKind::Exec,
-        Op::Bind | Op::Listen => AccessKind::Bind,
-        Op::Connect | Op::Sendto | Op::Sendmsg | Op::Sendmmsg => AccessKind::Connect,
-        Op::Socket | Op::Socketcall => AccessKind::Socket,
-        _ => AccessKind::Write,
+    pub(crate) fn by_rule(access: Access, rule: Arc<str>) -> Self {
+        Self { access, rule: Some(rule), reported: true }
     }
 }
 

@@ -14,6 +14,7 @@ mod cx;
 mod entries;
 mod exec;
 mod judge;
+mod look;
 mod magic;
 mod net;
 mod open;
@@ -61,6 +62,11 @@ fn perform(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
         Op::FsIoctl => attr::fs_ioctl(cx),
         Op::Access => access::access(cx),
         Op::Stat | Op::Stat64 | Op::Statx => magic::stat(cx, op),
+        Op::Chdir => look::chdir(cx),
+        Op::Readlink => look::readlink(cx),
+        Op::Getxattr => look::getxattr(cx),
+        Op::Getxattrat => look::getxattrat(cx),
+        Op::Listxattr => look::listxattr(cx),
         Op::Exec => exec::exec(cx),
         Op::Bind => net::bind(cx),
         Op::Connect => net::connect(cx),

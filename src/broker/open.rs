@@ -9,8 +9,8 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::cx::{Answer, Cx};
-use super::judge;
 use super::watch::Watch;
+use crate::policy::Access;
 use crate::report::arguments;
 use crate::resolve::{self, Base, Entry, Object, Target};
 use crate::sys::Errno;
@@ -79,6 +79,11 @@ impl How {
         self.flags & (ACCMODE | TRUNC | TMPFILE) != 0
     }
 
+    /// Whether what exists can be read by it.
+    fn reads(self) -> bool {
+        self.flags & PATH == 0 && self.flags & ACCMODE != libc::O_WRONLY as u64 && self.flags & TMPFILE == 0
+    }
+
     fn follows(self) -> bool {
         self.flags & NOFOLLOW == 0 && self.flags & (CREAT | EXCL) != CREAT | EXCL
     }
@@ -131,10 +136,12 @@ fn run(cx: &mut Cx<'_>, how: How) -> Result<Answer> {
     Ok(Answer::Descriptor { fd, cloexec: how.flags & CLOEXEC != 0 })
 }
 
-/// openat2 with `O_PATH`: such a descriptor cannot be handed over. Where the second lock is there, the kernel may
-/// do it, since whatever the arguments turn into meanwhile, it refuses to write. Elsewhere programs fall back.
+/// openat2 with `O_PATH`: such a descriptor cannot be handed over. Where the second lock is there, and reading is not
+/// mediated, the kernel may do it, since whatever the arguments turn into meanwhile, it refuses to write. Elsewhere
+/// programs fall back.
 fn only_pinned(cx: &Cx<'_>) -> Result<Answer> {
-    if cx.supervisor.options.backstop { Ok(Answer::Continue) } else { Err(Errno::ENOSYS.into()) }
+    let options = &cx.supervisor.options;
+    if options.backstop && !options.arming.read { Ok(Answer::Continue) } else { Err(Errno::ENOSYS.into()) }
 }
 
 fn resolved(cx: &mut Cx<'_>, path: &CStr, how: How) -> Result<OwnedFd> {
@@ -173,7 +180,7 @@ fn restricted(cx: &mut Cx<'_>, path: &CStr, how: How) -> Result<OwnedFd> {
 fn open_entry(cx: &mut Cx<'_>, entry: &Entry, mut how: How) -> Result<Option<OwnedFd>> {
     let before = fs::lstat(entry.dir.as_fd(), &entry.name);
     if how.writes() {
-        if let Some(refusal) = cx.check_write(&entry.path)? {
+        if let Some(refusal) = cx.check(Access::Write, &entry.path)? {
             let subject = crate::report::Subject::Path(entry.path.bytes().to_vec());
             let details = || format!(", {}", arguments::open_flags(how.flags as i32));
             match refused_anyway(entry, before, how) {
@@ -188,6 +195,17 @@ fn open_entry(cx: &mut Cx<'_>, entry: &Entry, mut how: How) -> Result<Option<Own
         }
     } else {
         cx.caller.check()?;
+    }
+    if how.reads() {
+        // Also where it does not exist: it may, a moment later.
+        if let Some(refusal) = cx.check(Access::Read, &entry.path)? {
+            let subject = crate::report::Subject::Path(entry.path.bytes().to_vec());
+            let details = || format!(", {}", arguments::open_flags(how.flags as i32));
+            match unreadable_anyway(entry, before, how) {
+                None => cx.refuse(refusal, subject, details, Errno::EPERM)?,
+                Some(errno) => cx.natural(refusal, subject, details, errno)?,
+            }
+        }
     }
     if cx.caller.is_32bit() && before.is_ok_and(|stat| too_large(&stat, how)) {
         return Err(Errno::EOVERFLOW.into());
@@ -225,6 +243,19 @@ fn refused_anyway(entry: &Entry, before: fs::Outcome, how: How) -> Option<Errno>
     }
 }
 
+/// What the kernel says to an open for reading that the policy refuses.
+fn unreadable_anyway(entry: &Entry, before: fs::Outcome, how: How) -> Option<Errno> {
+    let to_directory = how.flags & DIRECTORY != 0 || entry.name.to_bytes().ends_with(b"/");
+    match before {
+        Err(Errno::ENOENT) if how.flags & CREAT != 0 => None,
+        Err(errno) => Some(errno),
+        Ok(_) if how.flags & (CREAT | EXCL) == CREAT | EXCL => Some(Errno::EEXIST),
+        Ok(stat) if !stat.is_dir() && to_directory => Some(Errno::ENOTDIR),
+        Ok(stat) if stat.is_link() => Some(Errno::ELOOP),
+        Ok(_) => None,
+    }
+}
+
 /// Opens a pinned object that has no name to open it by.
 fn open_object(cx: &mut Cx<'_>, object: &Object, how: How) -> Result<OwnedFd> {
     if how.flags & (CREAT | EXCL) == CREAT | EXCL {
@@ -234,10 +265,10 @@ fn open_object(cx: &mut Cx<'_>, object: &Object, how: How) -> Result<OwnedFd> {
         return Err(Errno::EISDIR.into());
     }
     if how.writes_existing() && !(object.stat.is_dir() && how.flags & TMPFILE == 0) {
-        if let Some(refusal) = cx.check_write_object(object)? {
-            let details = || format!(", {}", arguments::open_flags(how.flags as i32));
-            cx.refuse(refusal, judge::subject(object), details, Errno::EPERM)?;
-        }
+        cx.may(Access::Write, object, || format!(", {}", arguments::open_flags(how.flags as i32)))?;
+    }
+    if how.reads() {
+        cx.may(Access::Read, object, || format!(", {}", arguments::open_flags(how.flags as i32)))?;
     }
     cx.caller.check()?;
     if cx.caller.is_32bit() && too_large(&object.stat, how) {

@@ -331,6 +331,16 @@ pub(crate) enum Op {
     FileSetattr,
     /// `access`, `faccessat`, `faccessat2` with flags: value = mode.
     Access,
+    /// `chdir`, `fchdir`.
+    Chdir,
+    /// `readlink`, `readlinkat`: value = pointer to the buffer, its size in the next register.
+    Readlink,
+    /// `getxattr`, `lgetxattr`, `fgetxattr`: value = pointer to the name; buffer and size follow.
+    Getxattr,
+    /// `getxattrat` with flags: value = pointer to the name; pointer to `xattr_args` and its size follow.
+    Getxattrat,
+    /// `listxattr`, `llistxattr`, `flistxattr`, `listxattrat` with flags: value = buffer, size in the next register.
+    Listxattr,
     /// A stat that may be magic: value = pointer to the buffer. Native `struct stat` of the ABI.
     Stat,
     /// `stat64`, `fstatat64` of 32-bit x86.

@@ -365,6 +365,22 @@ pub(crate) fn setxattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8], flags: i32
     )
 }
 
+/// getxattr(2) of a pinned object, links included: the length, with an empty buffer that of the value.
+pub(crate) fn getxattr(fd: BorrowedFd<'_>, name: &CStr, buf: &mut [u8]) -> Result<usize> {
+    let path = magic_path(fd);
+    // SAFETY: path and name are NUL-terminated; the kernel writes at most `buf.len()` bytes.
+    let n =
+        unsafe { libc::getxattr(path.as_c().as_ptr(), name.as_ptr(), buf.as_mut_ptr().cast(), buf.len()) };
+    Ok(check(n as _)? as usize)
+}
+
+/// listxattr(2) of a pinned object, links included: the length, with an empty buffer that of the list.
+pub(crate) fn listxattr(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
+    // SAFETY: the path is NUL-terminated; the kernel writes at most `buf.len()` bytes.
+    let n = unsafe { libc::listxattr(magic_path(fd).as_c().as_ptr(), buf.as_mut_ptr().cast(), buf.len()) };
+    Ok(check(n as _)? as usize)
+}
+
 /// removexattr(2) of a pinned object, links included.
 pub(crate) fn removexattr(fd: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     // SAFETY: path and name are NUL-terminated.

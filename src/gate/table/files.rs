@@ -19,7 +19,8 @@ macro_rules! open {
         Row::new(
             $name,
             &[
-                Rule::when(&[Cond::any($flags, O_PATH)], Notify(Class::Read)),
+                // It can be used for nothing but as a place to start from, and is judged then.
+                Rule::when(&[Cond::any($flags, O_PATH)], Allow),
                 Rule::when(&[Cond::any($flags, WRITES)], Notify(Class::WriteOrRead)),
             ],
             Notify(Class::Read),
@@ -112,20 +113,22 @@ pub(super) static ROWS: &[Row] = &[
     // Executing, which the kernel alone can do.
     Row::notify("execve", Class::Exec, Call::new(Op::Exec, At::path(0))),
     Row::notify("execveat", Class::Exec, Call::new(Op::Exec, At::dirfd(0, 1)).flags(4)),
-    // For read sandboxing these would become Class::Read; nobody carries them out yet. What they tell is
-    // attributes and names; the contents of files and directories are behind an open.
-    Row::allow("chdir"),
-    Row::allow("fchdir"),
-    Row::allow("readlink"),
-    Row::allow("readlinkat"),
-    Row::allow("getxattr"),
-    Row::allow("lgetxattr"),
-    Row::allow("fgetxattr"),
-    Row::allow("listxattr"),
-    Row::allow("llistxattr"),
-    Row::allow("flistxattr"),
-    Row::allow("getxattrat").number(Number::Everywhere(464)),
-    Row::allow("listxattrat").number(Number::Everywhere(465)),
+    // Looking.
+    Row::notify("chdir", Class::Read, Call::new(Op::Chdir, At::path(0))),
+    Row::notify("fchdir", Class::Read, Call::new(Op::Chdir, At::fd(0))),
+    Row::notify("readlink", Class::Read, Call::new(Op::Readlink, At::path(0)).value(1).nofollow()),
+    Row::notify("readlinkat", Class::Read, Call::new(Op::Readlink, At::dirfd(0, 1)).value(2).nofollow()),
+    Row::notify("getxattr", Class::Read, Call::new(Op::Getxattr, At::path(0)).value(1)),
+    Row::notify("lgetxattr", Class::Read, Call::new(Op::Getxattr, At::path(0)).value(1).nofollow()),
+    Row::notify("fgetxattr", Class::Read, Call::new(Op::Getxattr, At::fd(0)).value(1)),
+    Row::notify("listxattr", Class::Read, Call::new(Op::Listxattr, At::path(0)).value(1)),
+    Row::notify("llistxattr", Class::Read, Call::new(Op::Listxattr, At::path(0)).value(1).nofollow()),
+    Row::notify("flistxattr", Class::Read, Call::new(Op::Listxattr, At::fd(0)).value(1)),
+    Row::notify("getxattrat", Class::Read, Call::new(Op::Getxattrat, At::dirfd(0, 1)).value(3).flags(2))
+        .number(Number::Everywhere(464)),
+    Row::notify("listxattrat", Class::Read, Call::new(Op::Listxattr, At::dirfd(0, 1)).value(3).flags(2))
+        .number(Number::Everywhere(465)),
+    // What these tell is attributes only; the contents of files and directories are behind an open.
     Row::allow("file_getattr").number(Number::Everywhere(468)),
     Row::allow("statfs"),
     Row::allow("statfs64"),
