@@ -10,10 +10,10 @@ use std::sync::atomic::Ordering;
 use super::cx::Cx;
 use super::tree;
 use crate::gate::Op;
-use crate::policy::{Access, Decision, OnViolation, State};
+use crate::policy::{Access, Address, Decision, NetOp, OnViolation, State};
 use crate::report::{AccessKind, Subject, Violation, arguments};
 use crate::resolve::{CanonicalPath, Object, Place, process_of};
-use crate::sys::{Errno, Pid};
+use crate::sys::{CallerFd, Errno, Pid};
 use crate::tracee::Result;
 
 /// A refusal, before it is known whether the kernel would have refused as well.
@@ -121,6 +121,38 @@ impl Cx<'_> {
             self.violation(refusal, subject, details, errno)?;
         }
         if self.supervisor.options.dry_run {
+            return Ok(());
+        }
+        Err(errno.into())
+    }
+
+    /// Refuses to bind `address`, or to talk to it, unless the policy allows it. `native` says which errno the
+    /// kernel would give first. Also the last look at whether the caller still waits.
+    pub(crate) fn may_net(
+        &mut self,
+        op: NetOp,
+        address: &Address,
+        fd: CallerFd,
+        native: impl FnOnce() -> Option<Errno>,
+    ) -> Result<()> {
+        self.caller.check()?;
+        let supervisor = self.supervisor;
+        let policy = &self.state()?.policy;
+        let decision = policy.decide_net(op, address, &|address| supervisor.bound.reaches(address));
+        let Some(refusal) = refusal(decision) else { return Ok(()) };
+        let natural = native();
+        let raise = policy.raise_fail;
+        let errno = natural.unwrap_or(match op {
+            NetOp::Bind => Errno::EADDRNOTAVAIL,
+            NetOp::Connect => Errno::ECONNREFUSED,
+        });
+        if refusal.reported && (natural.is_none() || raise) {
+            let text = address.to_string();
+            let (arguments, hint) = (arguments::socket(fd.0, &text), State::allow_hint_net(op, address));
+            let subject = Subject::Addr(text);
+            self.report(kind(self.call.op), subject, arguments, errno, refusal.rule, Some(hint))?;
+        }
+        if natural.is_none() && supervisor.options.dry_run {
             return Ok(());
         }
         Err(errno.into())

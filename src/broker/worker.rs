@@ -61,9 +61,19 @@ impl Worker {
         Ok(())
     }
 
+    /// As [`Worker::become_caller`], with the effective ids as well: those that the other end of a socket sees.
+    fn become_peer(&mut self, identity: &Identity) -> Result<()> {
+        let Some(own) = &self.own else { return Ok(()) };
+        creds::setgroups(&identity.groups)?;
+        creds::seteids(identity.fsuid, identity.fsgid)?;
+        creds::capset(Caps { effective: own.caps.permitted & identity.caps, ..own.caps })?;
+        Ok(())
+    }
+
     fn become_self(&mut self) {
         let Some(own) = &self.own else { return };
         let back = creds::capset(own.caps)
+            .and_then(|()| creds::seteids(own.fsuid, own.fsgid))
             .and_then(|()| creds::setfsuid(own.fsuid))
             .and_then(|()| creds::setfsgid(own.fsgid))
             .and_then(|()| creds::setgroups(&own.groups))
@@ -91,6 +101,18 @@ impl Cx<'_> {
     /// Does `run` with the credentials of the caller. Its memory and descriptors are to be looked at before.
     pub(crate) fn as_caller<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         self.with_identity(|identity| (identity.fsuid, identity.fsgid), run)
+    }
+
+    /// As [`Cx::as_caller`], for calls by which another process learns who we are: it must see the caller.
+    pub(crate) fn as_peer<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if !self.differs()? {
+            return run(self);
+        }
+        let identity = self.caller.identity()?;
+        let became = self.worker.become_peer(&identity);
+        let result = became.and_then(|()| run(self));
+        self.worker.become_self();
+        result
     }
 
     /// As [`Cx::as_caller`], with the real ids: what access(2) asks about.

@@ -96,6 +96,16 @@ pub(crate) fn setfsuid(uid: u32) -> Result<()> {
     }
 }
 
+/// Sets effective user and group id of the calling thread, real and saved ones staying: what a peer sees.
+pub(crate) fn seteids(uid: u32, gid: u32) -> Result<()> {
+    const KEEP: u32 = u32::MAX;
+    // SAFETY: no memory is passed.
+    unsafe {
+        unit(libc::syscall(libc::SYS_setresgid, KEEP, gid, KEEP))?;
+        unit(libc::syscall(libc::SYS_setresuid, KEEP, uid, KEEP))
+    }
+}
+
 fn confirm(now: libc::c_long, wanted: u32) -> Result<()> {
     if now as u32 == wanted { Ok(()) } else { Err(Errno::EPERM) }
 }

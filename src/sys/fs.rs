@@ -188,6 +188,17 @@ fn magic_path(fd: BorrowedFd<'_>) -> Name {
     Name::new(format_args!("/proc/thread-self/fd/{}", fd.as_raw_fd()))
 }
 
+/// The same as the path of a unix socket.
+pub(crate) fn socket_path(fd: BorrowedFd<'_>) -> Vec<u8> {
+    magic_path(fd).as_c().to_bytes().to_vec()
+}
+
+/// fchdir(2): of the calling thread, where that has a working directory of its own.
+pub(crate) fn fchdir(dir: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: no memory is passed.
+    unit(unsafe { libc::fchdir(dir.as_raw_fd()) }.into())
+}
+
 /// readlinkat(2); with an empty name, of the pinned link itself. Returns the length.
 pub(crate) fn readlinkat(dir: BorrowedFd<'_>, name: &CStr, buf: &mut [u8]) -> Result<usize> {
     // SAFETY: the name is NUL-terminated; the kernel writes at most `buf.len()` bytes.

@@ -1,7 +1,7 @@
 //! Sockets of the caller, in duplicate: calls with an address as raw bytes.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::{Result, check, unit};
 
@@ -39,6 +39,14 @@ pub(crate) fn getsockname(socket: BorrowedFd<'_>, buf: &mut [u8; 128]) -> Result
     Ok((len as usize).min(buf.len()))
 }
 
+/// Whether the socket has a peer: getpeername(2).
+pub(crate) fn has_peer(socket: BorrowedFd<'_>) -> bool {
+    let mut buf = [0_u8; 128];
+    let mut len = buf.len() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes and the true length.
+    unsafe { libc::getpeername(socket.as_raw_fd(), buf.as_mut_ptr().cast(), &raw mut len) == 0 }
+}
+
 /// getsockopt(2) of an integer at level `SOL_SOCKET`.
 pub(crate) fn socket_option(socket: BorrowedFd<'_>, option: i32) -> Result<i32> {
     let mut value = 0_i32;
@@ -59,18 +67,43 @@ pub(crate) fn socket_option(socket: BorrowedFd<'_>, option: i32) -> Result<i32> 
     Ok(value)
 }
 
-/// sendto(2), never with SIGPIPE.
-pub(crate) fn sendto(socket: BorrowedFd<'_>, data: &[u8], flags: i32, address: &[u8]) -> Result<usize> {
-    // SAFETY: the kernel reads the two buffers at their lengths.
-    let n = unsafe {
-        libc::sendto(
-            socket.as_raw_fd(),
-            data.as_ptr().cast(),
-            data.len(),
-            flags | libc::MSG_NOSIGNAL,
-            if address.is_empty() { std::ptr::null() } else { address.as_ptr().cast() },
-            address.len() as libc::socklen_t,
-        )
+/// sendmsg(2), never with SIGPIPE: one piece of data, the destination and the ancillary data as raw bytes in the
+/// machine's own layout. What is empty is not given.
+pub(crate) fn sendmsg(
+    socket: BorrowedFd<'_>,
+    name: &[u8],
+    data: &[u8],
+    control: &[u8],
+    flags: i32,
+) -> Result<usize> {
+    let given = |bytes: &[u8]| {
+        if bytes.is_empty() { std::ptr::null_mut() } else { bytes.as_ptr().cast_mut().cast() }
     };
+    let mut piece = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
+    // SAFETY: a zeroed `msghdr` is a valid one: integers and null pointers.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_name = given(name);
+    message.msg_namelen = name.len() as libc::socklen_t;
+    message.msg_iov = &raw mut piece;
+    message.msg_iovlen = 1;
+    message.msg_control = given(control);
+    message.msg_controllen = control.len() as _;
+    // SAFETY: the kernel reads the three buffers at their lengths, which outlive the call, and writes to none.
+    let n = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags | libc::MSG_NOSIGNAL) };
     Ok(check(n as _)? as usize)
+}
+
+/// socket(2), close-on-exec.
+pub(crate) fn socket(domain: i32, kind: i32, protocol: i32) -> Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    let fd = check(unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) }.into())?;
+    // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Whether calls on the descriptor do not block: `O_NONBLOCK` of its description.
+pub(crate) fn is_nonblocking(socket: BorrowedFd<'_>) -> Result<bool> {
+    // SAFETY: no memory is passed.
+    let flags = check(unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_GETFL) }.into())?;
+    Ok(flags as i32 & libc::O_NONBLOCK != 0)
 }

@@ -1,0 +1,134 @@
+//! bind, and listen, which binds a socket that has no address yet.
+//!
+//! A unix socket in the file system is a new name there, and judged as an address and as a write. Which text
+//! getsockname(2) then shows is settled by the bind itself: see [`Place`].
+#![forbid(unsafe_code)]
+
+use std::ffi::CStr;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, AsRawFd};
+
+use super::super::cx::{Answer, Cx};
+use super::address::{self, Meaning, Raw, Use};
+use super::{Socket, netlink, socket};
+use crate::policy::{Address, NetOp};
+use crate::resolve::{self, Base, Entry};
+use crate::sys::{CallerFd, Errno, fs, net};
+use crate::tracee::Result;
+
+/// bind(2).
+pub(in super::super) fn bind(cx: &mut Cx<'_>) -> Result<Answer> {
+    let (pointer, len) = (cx.value(0)?, cx.value_int(1)? as i32);
+    let socket = Socket::new(cx.duplicate()?)?;
+    let raw = Raw::read(&cx.caller, pointer, len)?;
+    let bound = match address::meaning(&socket, &raw, Use::Bind)? {
+        Meaning::Path(path) => bind_path(cx, &socket, &path)?,
+        meaning => {
+            if let Meaning::Address(address) = meaning {
+                may_bind(cx, &socket, &address)?;
+            }
+            cx.caller.check()?;
+            cx.as_caller(|cx| match socket.domain {
+                libc::AF_NETLINK => netlink::bind(cx, &socket, raw.bytes()),
+                _ => Ok(net::bind(socket.fd(), raw.bytes())?),
+            })?;
+            address::own(&socket).ok().flatten()
+        }
+    };
+    learn(cx, bound)?;
+    Ok(Answer::Value(0))
+}
+
+/// listen(2).
+pub(in super::super) fn listen(cx: &mut Cx<'_>) -> Result<Answer> {
+    if cx.is_open()? {
+        return Ok(Answer::Continue);
+    }
+    let backlog = cx.caller.int(1);
+    let socket = Socket::new(cx.duplicate()?)?;
+    let binds = socket.is_inet() && socket.kind == libc::SOCK_STREAM && address::own(&socket)?.is_none();
+    if binds {
+        let any = match socket.domain {
+            libc::AF_INET => Address::Inet(Ipv4Addr::UNSPECIFIED, 0),
+            _ => Address::Inet6 { addr: Ipv6Addr::UNSPECIFIED, port: 0, scope: 0 },
+        };
+        may_bind(cx, &socket, &any)?;
+    }
+    cx.caller.check()?;
+    // Whoever connects sees who listens.
+    cx.as_peer(|_| Ok(net::listen(socket.fd(), backlog)?))?;
+    if binds {
+        learn(cx, address::own(&socket).ok().flatten())?;
+    }
+    Ok(Answer::Value(0))
+}
+
+fn may_bind(cx: &mut Cx<'_>, socket: &Socket, address: &Address) -> Result<()> {
+    if let Address::Other { family } = address {
+        if socket::is_exempt(socket, (*family).into()) {
+            return Ok(());
+        }
+    }
+    let fd = cx.socket_number();
+    // What has an address cannot get another.
+    cx.may_net(NetOp::Bind, address, fd, || {
+        matches!(address::own(socket), Ok(Some(_))).then_some(Errno::EINVAL)
+    })
+}
+
+/// Remembers what was bound, for `successful_bind`. Also while the mode allows everything: it may change.
+fn learn(cx: &Cx<'_>, bound: Option<Address>) -> Result<()> {
+    let policy = &cx.state()?.policy;
+    if let Some(address) = bound.filter(|_| policy.successful_bind || policy.restrict_connect) {
+        cx.supervisor.bound.learn(address);
+    }
+    Ok(())
+}
+
+fn bind_path(cx: &mut Cx<'_>, socket: &Socket, path: &CStr) -> Result<Option<Address>> {
+    let base = Base::new(&cx.caller, CallerFd(libc::AT_FDCWD), path)?;
+    cx.as_caller(|cx| {
+        let entry = resolve::entry(&cx.caller, base, path)?;
+        let address = Address::Unix(entry.path.bytes().to_vec());
+        if !entry.fixed {
+            let fd = cx.socket_number();
+            cx.may_net(NetOp::Bind, &address, fd, || cannot_be_made(&entry))?;
+            cx.may_write(&entry.path, || ", a socket".to_owned(), |_| cannot_be_made(&entry))?;
+        }
+        cx.caller.check()?;
+        let own_cwd = cx.worker.has_own_cwd();
+        cx.with_umask(|_| bind_entry(socket, &entry, own_cwd))??;
+        Ok(Some(address))
+    })
+}
+
+/// Why the kernel would not make a socket of this name, whoever asks.
+fn cannot_be_made(entry: &Entry) -> Option<Errno> {
+    let name = entry.name.to_bytes();
+    let bare = fs::c_string(name.strip_suffix(b"/").unwrap_or(name)).ok()?;
+    match fs::lstat(entry.dir.as_fd(), &bare) {
+        Ok(_) => Some(Errno::EADDRINUSE),
+        Err(Errno::ENOENT) if name.ends_with(b"/") => Some(Errno::ENOENT),
+        Err(Errno::ENOENT) => None,
+        Err(errno) => Some(errno),
+    }
+}
+
+/// Binds to a name in a pinned directory.
+fn bind_entry(socket: &Socket, entry: &Entry, own_cwd: bool) -> std::result::Result<(), Errno> {
+    if !own_cwd {
+        let mut path = fs::socket_path(entry.dir.as_fd());
+        path.push(b'/');
+        path.extend_from_slice(entry.name.to_bytes());
+        if path.len() > size_of::<libc::sockaddr_un>() - 2 {
+            log::warn!("a socket's name is too long to be bound without a working directory of our own");
+            return Err(Errno::EINVAL);
+        }
+        return net::bind(socket.fd(), Raw::unix(&path).bytes());
+    }
+    fs::fchdir(entry.dir.as_fd())?;
+    let bound = net::bind(socket.fd(), Raw::unix(entry.name.to_bytes()).bytes());
+    // A working directory keeps its file system busy.
+    let _ = nix::unistd::chdir(c"/");
+    bound
+}

@@ -1,0 +1,42 @@
+//! connect.
+#![forbid(unsafe_code)]
+
+use super::super::cx::{Answer, Cx};
+use super::super::watch::Watch;
+use super::address::{self, Meaning, Raw, Use};
+use super::{Destination, Socket};
+use crate::policy::Address;
+use crate::sys::net;
+use crate::tracee::Result;
+
+/// connect(2).
+pub(in super::super) fn connect(cx: &mut Cx<'_>) -> Result<Answer> {
+    let (pointer, len) = (cx.value(0)?, cx.value_int(1)? as i32);
+    let Some(fd) = cx.duplicate_unless_open()? else { return Ok(Answer::Continue) };
+    let raw = Raw::read(&cx.caller, pointer, len)?;
+    let socket = Socket::new(fd)?;
+    let meaning = address::meaning(&socket, &raw, Use::Connect)?;
+    if cx.is_open()? && !needs_us(cx, &socket, &meaning) {
+        return Ok(Answer::Continue);
+    }
+    let destination = cx.destination(&socket, raw, meaning)?;
+    let run = |cx: &mut Cx<'_>| run(cx, &socket, &destination);
+    if socket.is_unix() {
+        cx.as_peer(run)?
+    } else {
+        cx.as_caller(run)?
+    }
+    Ok(Answer::Value(0))
+}
+
+/// Whether the second lock refuses the call, so that only we can make it.
+fn needs_us(cx: &Cx<'_>, socket: &Socket, meaning: &Meaning) -> bool {
+    let stream = socket.is_inet() && socket.kind == libc::SOCK_STREAM;
+    cx.supervisor.options.backstop && (stream || matches!(meaning, Meaning::Address(Address::Abstract(_))))
+}
+
+fn run(cx: &mut Cx<'_>, socket: &Socket, destination: &Destination) -> Result<()> {
+    let may_block = socket.kind != libc::SOCK_DGRAM && !net::is_nonblocking(socket.fd())?;
+    let _watched = may_block.then(|| Watch::over(cx.supervisor, cx.caller.call.id, cx.caller.call.tid));
+    Ok(net::connect(socket.fd(), destination.raw.bytes())?)
+}

@@ -1,0 +1,169 @@
+//! Sockets and their addresses.
+//!
+//! The caller's socket is duplicated and its address copied, once each; the copy is judged, and the call made on the
+//! duplicate with the copy. Both name what the caller named: a socket is shared, and a descriptor number or memory
+//! that changes meanwhile changes nothing (T46).
+#![forbid(unsafe_code)]
+
+mod address;
+mod bind;
+mod connect;
+mod control;
+mod message;
+mod netlink;
+mod send;
+mod socket;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Once;
+
+pub(super) use bind::{bind, listen};
+pub(super) use connect::connect;
+pub(super) use send::{sendmmsg, sendmsg, sendto};
+pub(super) use socket::{socket, socketcall};
+
+use self::address::{Meaning, Raw};
+use super::cx::Cx;
+use crate::policy::{Address, NetMode, NetOp};
+use crate::resolve::{self, Base, Place};
+use crate::sys::{CallerFd, Errno, fs, net};
+use crate::tracee::{Result, Stop};
+
+/// A duplicate of a socket of the caller's.
+struct Socket {
+    fd: OwnedFd,
+    /// `SO_DOMAIN`.
+    domain: i32,
+    /// `SO_TYPE`.
+    kind: i32,
+}
+
+impl Socket {
+    /// `ENOTSOCK` for what is none.
+    fn new(fd: OwnedFd) -> Result<Self> {
+        let domain = net::socket_option(fd.as_fd(), libc::SO_DOMAIN)?;
+        let kind = net::socket_option(fd.as_fd(), libc::SO_TYPE)?;
+        Ok(Self { fd, domain, kind })
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    fn is_inet(&self) -> bool {
+        matches!(self.domain, libc::AF_INET | libc::AF_INET6)
+    }
+
+    fn is_unix(&self) -> bool {
+        self.domain == libc::AF_UNIX
+    }
+
+    #[cfg(test)]
+    fn pretend(domain: i32, kind: i32) -> Self {
+        use std::os::fd::AsFd;
+        Self { fd: std::io::stdin().as_fd().try_clone_to_owned().unwrap(), domain, kind }
+    }
+}
+
+/// Where a call goes, judged: the bytes to hand to the kernel, and what they lead to.
+struct Destination {
+    raw: Raw,
+    /// The socket that `raw` names by number.
+    _pinned: Option<OwnedFd>,
+}
+
+impl Destination {
+    /// None: the call goes where the socket goes.
+    const NONE: Self = Self { raw: Raw::NONE, _pinned: None };
+}
+
+impl Cx<'_> {
+    /// Duplicates the caller's descriptor.
+    fn duplicate(&self) -> Result<OwnedFd> {
+        self.caller.duplicate(self.socket_number()).map_err(|stop| match stop {
+            Stop::Errno(Errno::EPERM) => cannot_duplicate(),
+            stop => stop,
+        })
+    }
+
+    fn socket_number(&self) -> CallerFd {
+        self.dirfd(self.call.at)
+    }
+
+    /// Whether no address can be refused to the caller, so that the kernel may carry a call out itself unless the
+    /// second lock, which knows no exceptions, stands in its way. The peer then sees the caller.
+    fn is_open(&self) -> Result<bool> {
+        Ok(self.state()?.policy.network == NetMode::Off)
+    }
+
+    /// Duplicates the caller's descriptor. `None`: no address can be refused, and either nothing else stands in the
+    /// way of the kernel, or we cannot look whether the second lock does.
+    fn duplicate_unless_open(&self) -> Result<Option<OwnedFd>> {
+        let open = self.is_open()?;
+        if open && !self.supervisor.options.backstop {
+            return Ok(None);
+        }
+        match self.caller.duplicate(self.socket_number()) {
+            Err(Stop::Errno(Errno::EPERM)) if open => Ok(None),
+            Err(Stop::Errno(Errno::EPERM)) => Err(cannot_duplicate()),
+            duplicate => duplicate.map(Some),
+        }
+    }
+
+    /// Judges where a call goes: the same for connect and for all that send.
+    fn destination(&mut self, socket: &Socket, raw: Raw, meaning: Meaning) -> Result<Destination> {
+        match meaning {
+            Meaning::Ignored => Ok(Destination::NONE),
+            Meaning::Nothing => {
+                self.caller.check()?;
+                Ok(Destination { raw, _pinned: None })
+            }
+            Meaning::Address(address) => {
+                self.may_talk(socket, &address)?;
+                Ok(Destination { raw, _pinned: None })
+            }
+            Meaning::Path(path) => {
+                let base = Base::new(&self.caller, CallerFd(libc::AT_FDCWD), &path)?;
+                self.as_caller(|cx| {
+                    let object = resolve::object(&cx.caller, base, &path, true)?;
+                    if object.stat.kind() != libc::S_IFSOCK {
+                        return Err(Errno::ECONNREFUSED.into());
+                    }
+                    let address = match &object.place {
+                        Place::At(path) => Address::Unix(path.bytes().to_vec()),
+                        // Without a path there is no rule for it: the mode decides.
+                        Place::Own | Place::Foreign => Address::Unix(Vec::new()),
+                    };
+                    cx.may_talk(socket, &address)?;
+                    let raw = Raw::unix(&fs::socket_path(object.fd.as_fd()));
+                    Ok(Destination { raw, _pinned: Some(object.fd) })
+                })
+            }
+        }
+    }
+
+    fn may_talk(&mut self, socket: &Socket, address: &Address) -> Result<()> {
+        let fd = self.socket_number();
+        if let Address::Other { family } = address {
+            if socket::is_exempt(socket, (*family).into()) {
+                return self.caller.check();
+            }
+        }
+        self.may_net(NetOp::Connect, address, fd, || {
+            let connected = socket.kind != libc::SOCK_DGRAM && net::has_peer(socket.fd());
+            connected.then_some(Errno::EISCONN)
+        })
+    }
+}
+
+/// Says, once, why a call on a socket is refused that the policy may allow.
+fn cannot_duplicate() -> Stop {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        log::error!(
+            "pidfd_getfd is refused, so calls on sockets are refused (a container's filter allows it with the \
+             capability CAP_SYS_PTRACE: `--cap-add SYS_PTRACE`)"
+        );
+    });
+    Errno::EPERM.into()
+}
