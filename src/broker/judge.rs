@@ -139,18 +139,22 @@ impl Cx<'_> {
         let supervisor = self.supervisor;
         let policy = &self.state()?.policy;
         let decision = policy.decide_net(op, address, &|address| supervisor.bound.reaches(address));
-        let Some(refusal) = refusal(decision) else { return Ok(()) };
+        let Decision::Deny { rule, reported } = decision else { return Ok(()) };
         let natural = native();
         let raise = policy.raise_fail;
         let errno = natural.unwrap_or(match op {
             NetOp::Bind => Errno::EADDRNOTAVAIL,
             NetOp::Connect => Errno::ECONNREFUSED,
         });
-        if refusal.reported && (natural.is_none() || raise) {
+        if reported && (natural.is_none() || raise) {
             let text = address.to_string();
             let (arguments, hint) = (arguments::socket(fd.0, &text), State::allow_hint_net(op, address));
             let subject = Subject::Addr(text);
-            self.report(kind(self.call.op), subject, arguments, errno, refusal.rule, Some(hint))?;
+            let access = match op {
+                NetOp::Bind => AccessKind::Bind,
+                NetOp::Connect => AccessKind::Connect,
+            };
+            self.report(access, subject, arguments, errno, rule, Some(hint))?;
         }
         if natural.is_none() && supervisor.options.dry_run {
             return Ok(());
