@@ -30,4 +30,14 @@ pub use status::{Feature, State, Status};
 pub mod command {
     pub use crate::sys::inherit::inherited;
     pub use crate::sys::signals::Forward;
+
+    /// Every magic option and list, for the manual: name, operator and values, default, meaning.
+    pub fn magic_options() -> impl Iterator<Item = (&'static str, String, String, &'static str)> {
+        crate::magic::options().map(|option| (option.name, option.values, option.default, option.meaning))
+    }
+
+    /// The profiles that are built in.
+    pub fn profiles() -> impl Iterator<Item = &'static str> {
+        crate::profile::built_in_names()
+    }
 }

@@ -43,6 +43,9 @@ const SIGNALS: &str = "SIGTERM and SIGHUP are passed on to the command. Signals 
 would without sydbox. If sydbox is killed, the command is killed too, and what it left behind can do nothing that is \
 sandboxed.";
 
+const MAGIC: &str = "In a profile or after -m as they are; in the sandbox as a stat of the name below /dev/sydbox, as in \
+test -e /dev/sydbox/core/sandbox/network:deny. Where an option can be asked, a ? in place of the value does it.";
+
 /// The end of `--help`.
 pub(crate) fn after_help() -> String {
     let mut text = String::new();
@@ -83,6 +86,13 @@ fn write_page(out: &mut Vec<u8>) -> io::Result<()> {
         }
     }
     more.control("SH", ["SIGNALS"]).text([roman(SIGNALS)]);
+    let profiles: Vec<_> = sydbox::command::profiles().collect();
+    more.control("SH", ["PROFILES"]).text([roman(format!("Built in: {}.", profiles.join(", ")))]);
+    more.control("SH", ["MAGIC COMMANDS"]).text([roman(MAGIC)]);
+    for (name, values, default, meaning) in sydbox::command::magic_options() {
+        let default = if default.is_empty() { default } else { format!(" Default: {default}.") };
+        more.control("TP", []).text([bold(name), roman(values)]).text([roman(format!("{meaning}.{default}"))]);
+    }
     more.to_writer(out)
 }
 
