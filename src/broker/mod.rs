@@ -74,7 +74,6 @@ fn perform(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
         Op::Sendto => net::sendto(cx),
         Op::Sendmsg => net::sendmsg(cx),
         Op::Sendmmsg => net::sendmmsg(cx),
-        Op::Socketcall => net::socketcall(cx),
         Op::Socket => net::socket(cx),
         Op::Identity => worker::identity(cx),
         Op::Umask => worker::umask(cx),

@@ -15,7 +15,6 @@
 use std::collections::HashMap;
 
 use libc::sock_filter;
-use nix::errno::Errno;
 
 use super::abi::{self, Abi};
 use super::assembler::{ANY_BIT, AT_LEAST, Assembler, EQUAL, Label, Test};

@@ -361,8 +361,6 @@ pub(crate) enum Op {
     Sendmsg,
     /// `sendmmsg`: at.dirfd = the socket; value = pointer to the `mmsghdr`s, their number next; flags.
     Sendmmsg,
-    /// `socketcall` of 32-bit x86: the sub-call in register 0, value = pointer to its arguments.
-    Socketcall,
     /// `socket`, `socketpair`: the domain in register 0, type in 1, protocol in 2.
     Socket,
     /// A call that changes the caller's uid, gid, groups or capabilities.

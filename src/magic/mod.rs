@@ -14,6 +14,5 @@ mod tests;
 mod verbs;
 
 pub(crate) use apply::{Arming, Outcome, Refusal, apply, apply_to};
-pub(crate) use command::{Command, Value};
-pub(crate) use options::{OptionId, OptionInfo, options};
-pub(crate) use parse::{MAX_LENGTH, SyntaxError, argument, parse};
+pub(crate) use options::options;
+pub(crate) use parse::{SyntaxError, argument, parse};

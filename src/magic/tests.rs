@@ -1,6 +1,8 @@
 //! The language as a whole.
 #![forbid(unsafe_code)]
 
+use super::command::Command;
+use super::parse::MAX_LENGTH;
 use nix::errno::Errno;
 use proptest::prelude::*;
 

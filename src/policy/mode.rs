@@ -8,6 +8,7 @@ macro_rules! words {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub(crate) enum $name { $($(#[$member_doc])* $member,)+ }
 
+        #[allow(dead_code, reason = "not every set is read, or listed")]
         impl $name {
             /// The words, in order.
             pub(crate) const WORDS: &'static [&'static str] = &[$($word),+];
@@ -115,9 +116,4 @@ words! {
         /// A deny rule.
         Deny = "denylist",
     }
-}
-
-impl Access {
-    /// All three.
-    pub(crate) const ALL: [Self; 3] = [Self::Exec, Self::Read, Self::Write];
 }

@@ -254,6 +254,7 @@ impl State {
         })
     }
 
+    #[cfg(test)]
     /// Every rule as one would write it, list by list.
     pub(crate) fn rules(&self) -> impl Iterator<Item = &Arc<str>> {
         let paths = self
@@ -278,14 +279,6 @@ impl State {
     /// Whether read sandboxing is on or has rules.
     pub(crate) fn mentions_read(&self) -> bool {
         self.mentions(Access::Read)
-    }
-
-    /// Whether network sandboxing is on or has rules.
-    pub(crate) fn mentions_network(&self) -> bool {
-        self.network != NetMode::Off
-            || self.restrict_connect
-            || !self.lists.bind.rules().is_empty()
-            || !self.lists.connect.rules().is_empty()
     }
 
     fn path_rules(&self, access: Access) -> &List<PathPattern> {

@@ -17,11 +17,11 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::magic::{self, Arming, SyntaxError};
-use crate::policy::{State, install_services, shown};
+use crate::policy::{State, install_services};
 
 use search::{Identity, Profile};
 
-pub(crate) use search::{built_in, built_in_names};
+pub(crate) use search::built_in_names;
 
 /// How deep profiles may include each other.
 const MAX_DEPTH: usize = 16;
@@ -90,15 +90,6 @@ pub(crate) fn load(source: Source<'_>, state: State, context: &Context) -> Resul
     let mut loader = Loader { state, context, stack: Vec::new(), included: 0 };
     loader.apply(profile)?;
     Ok(loader.state)
-}
-
-/// Applies one command as it may stand in a profile, with nothing replaced; `origin` says where it came from.
-pub(crate) fn command(text: &[u8], origin: &str, mut state: State) -> Result<State> {
-    let command = magic::parse(text)
-        .map_err(|error| Error::new(ErrorKind::Syntax, format!("{origin}: `{}`: {error}", shown(text))))?;
-    magic::apply_to(&command, &mut state, &STARTUP)
-        .map_err(|refusal| Error::new(ErrorKind::Syntax, format!("{origin}: {}", refusal.message)))?;
-    Ok(state)
 }
 
 /// Reads profiles into a state.

@@ -181,17 +181,6 @@ fn shipped_profiles_mean_what_they_say() {
 }
 
 #[test]
-fn commands_stand_alone() {
-    let state = command(b"core/sandbox/network:deny", "-m", State::default()).expect("command");
-    assert_eq!(state.network, NetMode::Deny);
-    let error = command(b"core/sandbox/network:dany", "-m", State::default()).expect_err("no command");
-    assert_eq!(
-        error.to_string(),
-        "-m: `core/sandbox/network:dany`: column 22: expected off, allow, deny or local"
-    );
-}
-
-#[test]
 fn hints_can_be_pasted_into_profiles() {
     for name in [
         "/a", "/a ", "/a  ", "/a #b", "/a# b", "/${HOME}", "/$HOME", "/~", "/a\\", "/a\\ ", "/\\ #", "/*",

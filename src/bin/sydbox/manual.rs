@@ -91,7 +91,9 @@ fn write_page(out: &mut Vec<u8>) -> io::Result<()> {
     more.control("SH", ["MAGIC COMMANDS"]).text([roman(MAGIC)]);
     for (name, values, default, meaning) in sydbox::command::magic_options() {
         let default = if default.is_empty() { default } else { format!(" Default: {default}.") };
-        more.control("TP", []).text([bold(name), roman(values)]).text([roman(format!("{meaning}.{default}"))]);
+        more.control("TP", [])
+            .text([bold(name), roman(values)])
+            .text([roman(format!("{meaning}.{default}"))]);
     }
     more.to_writer(out)
 }

@@ -6,7 +6,7 @@
 
 use std::ffi::CStr;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 
 use super::super::cx::{Answer, Cx};
 use super::address::{self, Meaning, Raw, Use};

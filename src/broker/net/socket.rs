@@ -5,7 +5,7 @@
 
 use super::super::cx::{Answer, Cx};
 use super::Socket;
-use crate::policy::{Address, Decision, NetMode, NetOp};
+use crate::policy::{Address, Decision, NetOp};
 use crate::report::{AccessKind, Subject};
 use crate::sys::{Errno, net};
 use crate::tracee::Result;
@@ -49,11 +49,6 @@ pub(in super::super) fn socket(cx: &mut Cx<'_>) -> Result<Answer> {
         libc::AF_NETLINK if protocol == libc::NETLINK_ROUTE => Ok(Answer::Continue),
         _ => other_family(cx, domain, kind, protocol),
     }
-}
-
-/// socketcall of 32-bit x86: the filter refuses what has its arguments in memory.
-pub(in super::super) fn socketcall(_: &mut Cx<'_>) -> Result<Answer> {
-    Err(Errno::ENOSYS.into())
 }
 
 /// A protocol of IP whose addresses go other ways than through connect and send: what the kernel does not know

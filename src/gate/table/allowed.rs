@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 
 use super::super::row::{Number, Row};
-use super::names;
 
 pub(super) static ROWS: &[Row] = &names!(Row::allow;
     // Reading and writing through a descriptor, which had to be opened first.

@@ -7,7 +7,6 @@
 macro_rules! names {
     ($row:path; $($name:tt)*) => { [$($row(stringify!($name))),*] };
 }
-use names;
 
 mod allowed;
 mod attributes;

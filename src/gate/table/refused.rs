@@ -6,7 +6,6 @@
 use nix::errno::Errno;
 
 use super::super::row::{Number, Row};
-use super::names;
 
 const OUTSIDE: &str = "it reaches into processes outside, or into the supervisor";
 const MOUNT: &str = "in another tree of mounts names mean something else";

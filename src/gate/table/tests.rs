@@ -132,7 +132,8 @@ fn at_calls_have_directories() {
             assert_eq!(at, call.at.dirfd.is_some() || call.to.dirfd.is_some(), "{}", row.name);
         }
         // The l-variants, and what is about links.
-        let link = row.name.starts_with('l') && !row.name.starts_with("li") || row.name.starts_with("readlink");
+        let link =
+            row.name.starts_with('l') && !row.name.starts_with("li") || row.name.starts_with("readlink");
         assert_eq!(call.nofollow, link, "{}", row.name);
     }
 }
