@@ -560,10 +560,8 @@ impl Child {
         let all = ended.all;
         let status = ended.eldest.unwrap_or(Err(libc::ECHILD));
         drop(ended);
-        if all {
-            if let Some(thread) = self.thread.take() {
-                let _ = thread.join();
-            }
+        if all && let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
         status.map_err(|raw| Error::system("waitid", std::io::Error::from_raw_os_error(raw)))
     }

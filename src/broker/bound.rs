@@ -58,12 +58,12 @@ impl Addresses {
     fn forget_oldest(&mut self) {
         let Some(oldest) = self.ages.pop_front() else { return };
         self.all.remove(&oldest);
-        if let Some(port) = port(&oldest) {
-            if let Some(bound) = self.ports.get_mut(&port) {
-                bound.retain(|address| *address != oldest);
-                if bound.is_empty() {
-                    self.ports.remove(&port);
-                }
+        if let Some(port) = port(&oldest)
+            && let Some(bound) = self.ports.get_mut(&port)
+        {
+            bound.retain(|address| *address != oldest);
+            if bound.is_empty() {
+                self.ports.remove(&port);
             }
         }
     }

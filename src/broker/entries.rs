@@ -205,10 +205,10 @@ fn cannot_be_renamed(from: &Entry, to: &Entry, flags: u32) -> Option<Errno> {
         Ok(stat) => stat,
     };
     let devices = (fs::fstat(from.dir.as_fd()), fs::fstat(to.dir.as_fd()));
-    if let (Ok(a), Ok(b)) = devices {
-        if a.id.0 != b.id.0 {
-            return Some(Errno::EXDEV);
-        }
+    if let (Ok(a), Ok(b)) = devices
+        && a.id.0 != b.id.0
+    {
+        return Some(Errno::EXDEV);
     }
     match fs::lstat(to.dir.as_fd(), &bare(to)) {
         Ok(_) if flags & libc::RENAME_NOREPLACE != 0 => Some(Errno::EEXIST),

@@ -103,11 +103,11 @@ fn approve(cx: &mut Cx<'_>, image: Object, cwd: Base) -> Result<Approved> {
             image = find(cx, &cwd, name)?;
             executable(&image)?;
         } else if head.starts_with(b"\x7fELF") {
-            if let Some(name) = elf_interpreter(&image, &head) {
-                if let Ok(loader) = find(cx, &cwd, &name) {
-                    // Every dynamic program needs it: only a rule that names it is meant to stop it.
-                    judge_image(cx, &loader, true)?;
-                }
+            if let Some(name) = elf_interpreter(&image, &head)
+                && let Ok(loader) = find(cx, &cwd, &name)
+            {
+                // Every dynamic program needs it: only a rule that names it is meant to stop it.
+                judge_image(cx, &loader, true)?;
             }
             return Ok(Approved { path, files: Some(files) });
         } else {
@@ -236,11 +236,11 @@ fn settle(cx: &mut Cx<'_>, approved: Option<Approved>) -> Result<Answer> {
 
 fn change(cx: &Cx<'_>, next: impl FnOnce(&State, Facts) -> (State, Facts)) -> Result<()> {
     let supervisor = cx.supervisor;
-    let changed = supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
+
+    supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
         let (policy, facts) = next(&present.policy, present.facts.clone());
         Ok::<_, Stop>((Some(Tagged { policy: policy.into(), facts }), ()))
-    })?;
-    changed
+    })?
 }
 
 /// At a call of a process that has executed something: whether it runs what was approved. If not, it is killed.

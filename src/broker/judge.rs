@@ -284,11 +284,11 @@ fn describe(supervisor: &super::Supervisor, tgid: Pid, tid: Pid, violation: &mut
     violation.comm = comm(tid).unwrap_or_default();
     violation.cwd = proc.readlink(tid, "cwd").unwrap_or_default();
     let mut status = [0; 4096];
-    if let Ok(status) = proc.read(tid, "status", &mut status) {
-        if let Some(parent) = crate::tracee::parent(status) {
-            violation.ppid = parent.raw().unsigned_abs();
-            violation.parent_comm = comm(parent).unwrap_or_default();
-        }
+    if let Ok(status) = proc.read(tid, "status", &mut status)
+        && let Some(parent) = crate::tracee::parent(status)
+    {
+        violation.ppid = parent.raw().unsigned_abs();
+        violation.parent_comm = comm(parent).unwrap_or_default();
     }
     let mut cmdline = [0; 4096];
     if let Ok(text) = proc.read(tgid, "cmdline", &mut cmdline) {

@@ -127,10 +127,10 @@ impl<'c, 's> Walk<'c, 's> {
     }
 
     fn link(&self, link: &OwnedFd, name: &[u8]) -> Result<Link> {
-        if fs::is_procfs(link.as_fd())? {
-            if let Some(link) = self.proc_link(name)? {
-                return Ok(link);
-            }
+        if fs::is_procfs(link.as_fd())?
+            && let Some(link) = self.proc_link(name)?
+        {
+            return Ok(link);
         }
         let mut text = vec![0; libc::PATH_MAX as usize];
         let len = fs::readlinkat(link.as_fd(), c"", &mut text)?;

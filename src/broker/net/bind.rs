@@ -64,10 +64,10 @@ pub(in super::super) fn listen(cx: &mut Cx<'_>) -> Result<Answer> {
 }
 
 fn may_bind(cx: &mut Cx<'_>, socket: &Socket, address: &Address) -> Result<()> {
-    if let Address::Other { family } = address {
-        if socket::is_exempt(socket, (*family).into()) {
-            return Ok(());
-        }
+    if let Address::Other { family } = address
+        && socket::is_exempt(socket, (*family).into())
+    {
+        return Ok(());
     }
     let fd = cx.socket_number();
     // What has an address cannot get another.

@@ -144,10 +144,10 @@ impl Cx<'_> {
 
     fn may_talk(&mut self, socket: &Socket, address: &Address) -> Result<()> {
         let fd = self.socket_number();
-        if let Address::Other { family } = address {
-            if socket::is_exempt(socket, (*family).into()) {
-                return self.caller.check();
-            }
+        if let Address::Other { family } = address
+            && socket::is_exempt(socket, (*family).into())
+        {
+            return self.caller.check();
         }
         self.may_net(NetOp::Connect, address, fd, || {
             let connected = socket.kind != libc::SOCK_DGRAM && net::has_peer(socket.fd());
