@@ -1,0 +1,343 @@
+//! What the integration tests share: a directory, programs in C, and running something with and without the sandbox.
+#![allow(dead_code)]
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// Nothing takes this long; what does hangs, and is killed.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The command under test.
+pub fn sydbox() -> PathBuf {
+    std::env::var_os("SYDBOX_BIN").map_or_else(|| env!("CARGO_BIN_EXE_sydbox").into(), PathBuf::from)
+}
+
+/// A file of the source tree.
+pub fn source(name: &str) -> PathBuf {
+    let tree = std::env::var_os("SYDBOX_SRC").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&tree).join(name)
+}
+
+/// Whether the tests run as root.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Whether a program is in `PATH`. A test that is skipped for want of one says so.
+pub fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
+    if !found {
+        eprintln!("skipped: there is no {program} here");
+    }
+    found
+}
+
+/// Programs in C that were compiled for this run of the tests, in a directory that goes with the last user.
+struct Programs {
+    dir: tempfile::TempDir,
+    made: Mutex<HashMap<String, PathBuf>>,
+}
+
+static PROGRAMS: Mutex<Weak<Programs>> = Mutex::new(Weak::new());
+
+impl Programs {
+    fn get() -> Arc<Self> {
+        let mut shared = PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let new =
+                Arc::new(Self { dir: tempfile::tempdir().unwrap(), made: Mutex::new(HashMap::new()) });
+            *shared = Arc::downgrade(&new);
+            new
+        })
+    }
+
+    fn compile(&self, name: &str) -> PathBuf {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let compile = || {
+            let program = self.dir.path().canonicalize().unwrap().join(name);
+            let done = Command::new("cc")
+                .args(["-O1", "-Wall", "-Wno-unused-result", "-pthread", "-o"])
+                .arg(&program)
+                .arg(source(&format!("tests/programs/{name}.c")))
+                .output()
+                .expect("cc");
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            program
+        };
+        made.entry(name.to_owned()).or_insert_with(compile).clone()
+    }
+}
+
+/// A directory of a test's own, with `ok` and `no` in it: one is written in the rules, the other is not.
+pub struct Env {
+    dir: tempfile::TempDir,
+    path: PathBuf,
+    programs: Arc<Programs>,
+    runs: AtomicU32,
+}
+
+impl Env {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(path.join("ok")).unwrap();
+        std::fs::create_dir(path.join("no")).unwrap();
+        Self { dir, path, programs: Programs::get(), runs: AtomicU32::new(0) }
+    }
+
+    /// A path in the directory, which has no links in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    pub fn text(&self, name: &str) -> String {
+        self.path(name).into_os_string().into_string().unwrap()
+    }
+
+    /// A program of `tests/programs`.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.compile(name)
+    }
+
+    /// A run of a program, in this directory. Without rules there is no sandbox.
+    pub fn run(&self, program: impl AsRef<OsStr>) -> Run<'_> {
+        Run {
+            env: self,
+            rules: Vec::new(),
+            options: Vec::new(),
+            words: vec![program.as_ref().to_owned()],
+            dir: self.path.clone(),
+            input: None,
+            set: Vec::new(),
+        }
+    }
+
+    /// A run of a shell script.
+    pub fn sh(&self, script: &str) -> Run<'_> {
+        self.run("sh").arg("-c").arg(script)
+    }
+}
+
+/// What is to be run.
+#[derive(Clone)]
+pub struct Run<'e> {
+    env: &'e Env,
+    rules: Vec<OsString>,
+    options: Vec<OsString>,
+    words: Vec<OsString>,
+    dir: PathBuf,
+    input: Option<Vec<u8>>,
+    set: Vec<(OsString, OsString)>,
+}
+
+impl Run<'_> {
+    pub fn arg(mut self, word: impl AsRef<OsStr>) -> Self {
+        self.words.push(word.as_ref().to_owned());
+        self
+    }
+
+    pub fn args<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
+        self.words.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
+        self
+    }
+
+    /// A magic command, by `-m`.
+    pub fn rule(mut self, rule: impl AsRef<OsStr>) -> Self {
+        self.rules.push(rule.as_ref().to_owned());
+        self
+    }
+
+    /// An option of sydbox.
+    pub fn option(mut self, option: impl AsRef<OsStr>) -> Self {
+        self.options.push(option.as_ref().to_owned());
+        self
+    }
+
+    /// Writing is refused.
+    pub fn deny(self) -> Self {
+        self.rule("core/sandbox/write:deny")
+    }
+
+    /// Writing is refused but for `ok`.
+    pub fn sandboxed(self) -> Self {
+        let rule = format!("allowlist/write+{}", self.env.text("ok/***"));
+        self.deny().rule(rule)
+    }
+
+    /// Everything is mediated and allowed.
+    pub fn mediated(self) -> Self {
+        self.rule("core/sandbox/write:allow")
+    }
+
+    pub fn dir(mut self, dir: PathBuf) -> Self {
+        self.dir = dir;
+        self
+    }
+
+    pub fn input(mut self, input: impl AsRef<[u8]>) -> Self {
+        self.input = Some(input.as_ref().to_vec());
+        self
+    }
+
+    pub fn set(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.set.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// The command to be started, and where violations will be.
+    fn command(&self) -> (Command, PathBuf) {
+        let number = self.env.runs.fetch_add(1, Ordering::Relaxed);
+        let log = self.env.path(&format!("violations.{number}"));
+        let mut command;
+        if self.rules.is_empty() && self.options.is_empty() {
+            command = Command::new(&self.words[0]);
+            command.args(&self.words[1..]);
+        } else {
+            command = Command::new(sydbox());
+            command.args(["--log-format", "json", "--log"]).arg(&log);
+            for rule in &self.rules {
+                command.arg("-m").arg(rule);
+            }
+            command.args(&self.options).arg("--").args(&self.words);
+        }
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("SYDBOX_") {
+                command.env_remove(name);
+            }
+        }
+        command.env("LC_ALL", "C").envs(self.set.iter().map(|(name, value)| (name, value)));
+        command.current_dir(&self.dir).process_group(0);
+        (command, log)
+    }
+
+    /// Starts it with pipes at its standard streams.
+    pub fn start(&self) -> Running {
+        let (mut command, log) = self.command();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        let (done, limit) = mpsc::channel();
+        let group = Pid::from_raw(child.id() as i32);
+        let guard = std::thread::spawn(move || {
+            let late = limit.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout);
+            if late {
+                let _ = killpg(group, Signal::SIGKILL);
+            }
+            late
+        });
+        Running { child, log, done, guard, words: self.words.clone() }
+    }
+
+    /// Runs it to its end.
+    pub fn output(&self) -> Done {
+        let mut running = self.start();
+        let mut stdin = running.child.stdin.take().unwrap();
+        if let Some(input) = &self.input {
+            let _ = stdin.write_all(input);
+        }
+        drop(stdin);
+        running.finish()
+    }
+}
+
+/// What was started.
+pub struct Running {
+    pub child: Child,
+    log: PathBuf,
+    done: mpsc::Sender<()>,
+    guard: std::thread::JoinHandle<bool>,
+    words: Vec<OsString>,
+}
+
+impl Running {
+    /// Waits for its end.
+    pub fn finish(self) -> Done {
+        let output = self.child.wait_with_output().unwrap();
+        let _ = self.done.send(());
+        assert!(!self.guard.join().unwrap(), "{:?} hangs", self.words);
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        Done {
+            status: output.status,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            violations: events.into_iter().filter(|event| event["event"] == "violation").collect(),
+        }
+    }
+
+    /// How many threads and descriptors the process has, seen from outside.
+    pub fn size(&self) -> (usize, usize) {
+        let count =
+            |what| std::fs::read_dir(format!("/proc/{}/{what}", self.child.id())).map_or(0, Iterator::count);
+        (count("task"), count("fd"))
+    }
+
+    /// The numbers of its children that nobody has waited for.
+    pub fn zombies(&self) -> usize {
+        let pid = self.child.id();
+        let children = |task: &Path| std::fs::read_to_string(task.join("children")).unwrap_or_default();
+        let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
+        let pids: Vec<String> = tasks
+            .flat_map(|task| {
+                children(&task.unwrap().path()).split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+            })
+            .collect();
+        let state = |pid: &String| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.rsplit(") ").next().unwrap_or("").starts_with('Z')
+        };
+        pids.iter().filter(|pid| state(pid)).count()
+    }
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub struct Done {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+    pub violations: Vec<Value>,
+}
+
+impl Done {
+    /// Asserts that it ended well and said nothing on standard error.
+    #[track_caller]
+    pub fn succeeded(self) -> Self {
+        assert!(self.status.success(), "{self:#?}");
+        self
+    }
+
+    /// The paths of the violations.
+    pub fn paths(&self) -> Vec<String> {
+        self.violations.iter().map(|one| one["path"].as_str().unwrap_or("").to_owned()).collect()
+    }
+
+    /// The rules that would have allowed it.
+    pub fn hints(&self) -> Vec<String> {
+        self.violations.iter().map(|one| one["allow_with"].as_str().unwrap_or("").to_owned()).collect()
+    }
+}
+
+/// Waits until something that has no event of its own is so; false if it never is.
+pub fn becomes(what: impl Fn() -> bool) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(10) {
+        if what() {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    false
+}

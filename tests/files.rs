@@ -1,0 +1,166 @@
+//! Every call that is mediated: refused where the rules do not allow it, and as without the sandbox where they do.
+//!
+//! Seen to fail, each for itself, with the row of the call changed to `Allow` in the filter's table *and* the backstop
+//! left out (with the backstop alone the kernel refuses what it knows, with EACCES).
+#![cfg(feature = "cli")]
+#![forbid(unsafe_code)]
+
+mod common;
+
+use std::path::Path;
+
+use common::{Done, Env, Run};
+
+fn names(env: &Env) -> Vec<String> {
+    let done = env.run(env.program("call")).arg("--list").output().succeeded();
+    done.stdout.lines().map(str::to_owned).collect()
+}
+
+fn make(env: &Env, dir: &Path) {
+    let _ = std::fs::remove_dir_all(dir);
+    env.run(env.program("tree")).arg("--make").arg(dir).output().succeeded();
+}
+
+/// All that the calls could change; with times where nothing may have happened at all.
+fn tree(env: &Env, dir: &Path, times: bool) -> String {
+    let run = env.run(env.program("tree")).args(times.then_some("-t")).arg(dir);
+    run.output().succeeded().stdout
+}
+
+fn call<'e>(env: &'e Env, name: &str, dir: &Path) -> Run<'e> {
+    env.run(env.program("call")).arg(name).arg(dir)
+}
+
+/// The name that a call has in a report, where it is not its first word.
+fn word(name: &str) -> &str {
+    let first = name.split('-').next().unwrap();
+    match first {
+        "openat" | "openat2" | "creat" => "open",
+        "mkdirat" => "mkdir",
+        "mknodat" => "mknod",
+        "unlinkat" if name.ends_with("dir") => "unlink",
+        "unlinkat" => "unlink",
+        "renameat" | "renameat2" => "rename",
+        "linkat" => "link",
+        "symlinkat" => "symlink",
+        "fchmod" | "fchmodat" | "fchmodat2" => "chmod",
+        "lchown" | "fchown" | "fchownat" => "chown",
+        "utimes" | "futimesat" | "utimensat" | "futimens" => "utime",
+        "lsetxattr" | "fsetxattr" | "setxattrat" => "setxattr",
+        "lremovexattr" | "fremovexattr" | "removexattrat" => "removexattr",
+        "FS_IOC_SETFLAGS" | "FS_IOC_FSSETXATTR" => "ioctl",
+        other => other,
+    }
+}
+
+/// Looks at one call; what is wrong with it.
+fn examine(env: &Env, name: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut complain = |what: &str, done: &Done| {
+        wrong.push(format!("{name}: {what}: {} {} {:?}", done.stdout.trim(), done.stderr.trim(), done.hints()));
+    };
+    // Without the sandbox, in a tree of its own.
+    let native_dir = env.path("ok/native");
+    make(env, &native_dir);
+    let native = call(env, name, &native_dir).output();
+    let native_tree = tree(env, &native_dir, false);
+    if ["ENOSYS", "EOPNOTSUPP", "ENOTTY"].contains(&native.stdout.trim()) {
+        eprintln!("skipped: {name} gives {} without the sandbox", native.stdout.trim());
+        return wrong;
+    }
+    if !native.stdout.starts_with('0') && !native.stdout.starts_with("descriptor") {
+        complain("fails without the sandbox", &native);
+        return wrong;
+    }
+    // Allowed.
+    let allowed_dir = env.path("ok/allowed");
+    make(env, &allowed_dir);
+    let allowed = call(env, name, &allowed_dir).sandboxed().output();
+    if allowed.stdout != native.stdout {
+        complain(&format!("is not {} where it is allowed", native.stdout.trim()), &allowed);
+    }
+    let allowed_tree = tree(env, &allowed_dir, false);
+    if allowed_tree != native_tree {
+        complain(&format!("does not do the same: {native_tree}\n--\n{allowed_tree}"), &allowed);
+    }
+    if !allowed.violations.is_empty() {
+        complain("is reported where it is allowed", &allowed);
+    }
+    // Refused.
+    let denied_dir = env.path("no/denied");
+    make(env, &denied_dir);
+    let before = tree(env, &denied_dir, true);
+    let denied = call(env, name, &denied_dir).sandboxed().output();
+    let after = tree(env, &denied_dir, true);
+    if before != after {
+        complain(&format!("does something where it is denied: {before}\n--\n{after}"), &denied);
+    }
+    let is_access = name.contains("access");
+    if denied.stdout.trim() != if is_access { "EACCES" } else { "EPERM" } {
+        complain("has the wrong error where it is denied", &denied);
+    }
+    if is_access {
+        if !denied.violations.is_empty() {
+            complain("is reported", &denied);
+        }
+        let raised = call(env, name, &denied_dir).sandboxed().rule("core/violation/raise_safe:1").output();
+        if raised.stdout.trim() != "EACCES" || raised.violations.len() != 1 {
+            complain("is not reported with raise_safe", &raised);
+        }
+        return wrong;
+    }
+    if denied.violations.len() != 1 {
+        complain("is not reported once", &denied);
+    }
+    for violation in &denied.violations {
+        if violation["syscall"] != word(name) || violation["errno"] != "EPERM" {
+            complain(&format!("is called {} in the report", violation["syscall"]), &denied);
+        }
+    }
+    // Reported without being refused.
+    let dry = call(env, name, &denied_dir).sandboxed().option("--dry-run").output();
+    if dry.stdout != native.stdout || tree(env, &denied_dir, false) != native_tree {
+        complain(&format!("is not {} in a dry run", native.stdout.trim()), &dry);
+    }
+    make(env, &denied_dir);
+    // The report says how it would have been allowed.
+    let mut run = call(env, name, &denied_dir).sandboxed();
+    let mut last = denied;
+    for _ in 0..3 {
+        for hint in last.hints() {
+            run = run.rule(hint);
+        }
+        last = run.output();
+        if last.violations.is_empty() {
+            break;
+        }
+    }
+    if last.stdout != native.stdout || tree(env, &denied_dir, false) != native_tree {
+        complain(&format!("is not {} with what the report says", native.stdout.trim()), &last);
+    }
+    // A filter refuses as well, and says nothing.
+    make(env, &denied_dir);
+    let filter = format!("filter/write+{}", env.text("no/***"));
+    let quiet = call(env, name, &denied_dir).sandboxed().rule(filter).output();
+    if quiet.stdout.trim() != "EPERM" || !quiet.violations.is_empty() {
+        complain("is not refused quietly with a filter", &quiet);
+    }
+    wrong
+}
+
+#[test]
+fn every_mediated_call() {
+    let wrong: Vec<String> = std::thread::scope(|scope| {
+        let listing = Env::new();
+        let names = names(&listing);
+        let half = names.len().div_ceil(2);
+        let work = |part: &[String]| {
+            let env = Env::new();
+            part.iter().flat_map(|name| examine(&env, name)).collect::<Vec<_>>()
+        };
+        let parts: Vec<_> =
+            names.chunks(half).map(|part| part.to_vec()).map(|part| scope.spawn(move || work(&part))).collect();
+        parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
+    });
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
