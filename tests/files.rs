@@ -180,12 +180,9 @@ fn is_late(line: &str) -> bool {
         || line.starts_with("S(rename, \"d\", \"e\")")
 }
 
-/// What fails, fails with the same error; and a refusal comes only after what the kernel would say anyway.
-#[test]
-fn errors_are_the_kernels() {
-    let env = Env::new();
-    let dir = env.path("no/tree");
-    make(&env, &dir);
+/// A tree for the program that makes mistakes.
+fn make_mistakes<'e>(env: &'e Env, dir: &Path) -> Run<'e> {
+    make(env, dir);
     std::fs::create_dir_all(dir.join("ro/d")).unwrap();
     std::fs::write(dir.join("ro/f"), "").unwrap();
     std::fs::set_permissions(
@@ -200,13 +197,31 @@ fn errors_are_the_kernels() {
         std::os::unix::fs::symlink(format!("l{}", n - 1), dir.join(format!("l{n}"))).unwrap();
     }
     std::os::unix::fs::symlink("loop", dir.join("loop")).unwrap();
+    env.run(env.program("errors")).arg(dir)
+}
+
+/// What fails, fails with the same error.
+#[test]
+fn errors_are_the_kernels() {
+    let env = Env::new();
+    let dir = env.path("no/tree");
+    let run = make_mistakes(&env, &dir);
     let before = tree(&env, &dir, true);
-    let run = env.run(env.program("errors")).arg(&dir);
     let native = run.output().succeeded();
     assert_eq!(differences(&before, &tree(&env, &dir, true)), [], "the program is to change nothing");
     let allowed = run.clone().mediated().output().succeeded();
     assert_eq!(differences(&native.stdout, &allowed.stdout), [], "native and allowed");
     assert_eq!(allowed.paths(), [""; 0]);
+}
+
+/// A refusal comes only after what the kernel would say anyway.
+#[test]
+fn errors_come_before_refusals() {
+    let env = Env::new();
+    let dir = env.path("no/tree");
+    let run = make_mistakes(&env, &dir);
+    let before = tree(&env, &dir, true);
+    let native = run.output().succeeded();
     let denied = run.clone().sandboxed().output().succeeded();
     let wrong: Vec<_> = differences(&native.stdout, &denied.stdout)
         .into_iter()
@@ -221,13 +236,13 @@ fn errors_are_the_kernels() {
     assert!(silent.is_empty(), "{silent:#?}");
 }
 
-#[test]
-fn what_succeeds_is_the_same() {
+#[track_caller]
+fn is_the_same(what: &str) {
     let env = Env::new();
     for name in ["native", "mediated", "sandboxed"] {
         std::fs::create_dir(env.path(&format!("ok/{name}"))).unwrap();
     }
-    let run = |name: &str| env.run(env.program("facts")).arg(env.path(&format!("ok/{name}")));
+    let run = |name: &str| env.run(env.program("facts")).arg(env.path(&format!("ok/{name}"))).arg(what);
     let native = run("native").output().succeeded();
     let mediated = run("mediated").mediated().output().succeeded();
     assert_eq!(differences(&native.stdout, &mediated.stdout), []);
@@ -235,6 +250,55 @@ fn what_succeeds_is_the_same() {
     let rule = format!("allowlist/write+{}", env.program("facts").display());
     let sandboxed = run("sandboxed").sandboxed().rule(rule).output().succeeded();
     assert_eq!(differences(&native.stdout, &sandboxed.stdout), []);
+}
+
+/// The number, the flags, close-on-exec and the offset of descriptors; locks that end with them.
+#[test]
+fn descriptors_are_the_same() {
+    is_the_same("descriptors");
+}
+
+/// Without a free descriptor an open creates and truncates nothing.
+#[test]
+fn nothing_happens_without_a_free_descriptor() {
+    is_the_same("full table");
+}
+
+#[test]
+fn modes_and_umasks_are_the_same() {
+    is_the_same("umasks");
+}
+
+#[test]
+fn a_thread_can_have_a_umask_of_its_own() {
+    is_the_same("thread umask");
+}
+
+#[test]
+fn names_at_the_limits_are_the_same() {
+    is_the_same("ends of pages");
+}
+
+#[test]
+fn programs_fifos_and_limits_are_the_same() {
+    is_the_same("kinds");
+}
+
+/// Below a directory whose path is longer than `PATH_MAX`.
+#[test]
+fn deep_directories_are_the_same() {
+    is_the_same("deep");
+}
+
+#[test]
+fn removed_and_unnamed_files_are_the_same() {
+    is_the_same("removed");
+}
+
+/// procfs of the caller, its own pipes and files in memory.
+#[test]
+fn own_files_are_the_same() {
+    is_the_same("own files");
 }
 
 /// All roundabout ways to a file that may not be written: other names for it, descriptors that were opened for

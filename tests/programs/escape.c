@@ -123,14 +123,6 @@ static void by_socket(void)
 	say(fchmod(fd, 0600));
 }
 
-static void core(void)
-{
-	struct { unsigned long cur, max; } unlimited = {-1UL, -1UL};
-	chdir(no);
-	setrlimit(4, (void *)&unlimited);
-	say(mkdir("core", 0755));
-}
-
 static int flags;
 
 #define WAYS \
@@ -198,7 +190,6 @@ W("ioctl", (flags = FS_NODUMP_FL, say(ioctl(rd("f"), FS_IOC_SETFLAGS, &flags))))
 W("table-of-a-thread", tables()) \
 W("cwd-of-a-thread", cwd_of_thread()) \
 W("leader-gone", without_leader()) \
-W("core", core()) \
 
 int main(int argc, char **argv)
 {

@@ -1,0 +1,181 @@
+/* Races between a call and what it names.
+ *
+ * race bytes CALL OK NO TIMES: a thread changes one byte of the path in memory, between OK and NO, while another makes CALL.
+ *     OK and NO differ in one byte.
+ * race swap A B: exchanges the names A and B until standard input ends.
+ * race move A B: renames A to B and back until standard input ends.
+ * race open PATH TIMES [MORE]: opens PATH for writing (and creates PATH/../new, if MORE) again and again.
+ * race dirfd OK NO TIMES: a thread changes what descriptor 9 is while another uses it.
+ * race create DIR TIMES: makes and removes a file in a directory that is renamed.
+ * Each prints how often what happened: on standard output only what no scheduling can change. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static volatile char path[4200];
+static char *first, *second;
+static int where;
+static atomic_int over;
+static long flips;
+
+static void *flip(void *unused)
+{
+	char a = first[where], b = second[where];
+	while (!over) {
+		path[where] = a;
+		for (volatile int i = 0; i < flips % 37; i++)
+			;
+		path[where] = b;
+		for (volatile int i = 0; i < flips % 53; i++)
+			;
+		flips += 2;
+	}
+	return NULL;
+}
+
+static int done, refused, missing, other;
+
+static void count(long result)
+{
+	if (result >= 0)
+		done++;
+	else if (errno == EPERM)
+		refused++;
+	else if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == EISDIR)
+		missing++;
+	else {
+		if (!other++)
+			printf("%s\n", strerrorname_np(errno));
+	}
+}
+
+static void put(int fd)
+{
+	count(fd);
+	if (fd >= 0) {
+		write(fd, "!", 1);
+		close(fd);
+	}
+}
+
+static void bytes(const char *call, int times)
+{
+	char *p = (char *)path;
+	pthread_t thread;
+	strcpy(p, first);
+	for (where = 0; first[where] == second[where]; where++)
+		;
+	pthread_create(&thread, NULL, flip, NULL);
+	for (int i = 0; i < times; i++) {
+		if (!strcmp(call, "open"))
+			put(syscall(SYS_open, p, O_WRONLY));
+		else if (!strcmp(call, "open-creat"))
+			put(syscall(SYS_open, p, O_WRONLY | O_CREAT | O_TRUNC, 0644));
+		else if (!strcmp(call, "truncate"))
+			count(syscall(SYS_truncate, p, (long)(i % 4 + 1)));
+		else if (!strcmp(call, "chmod"))
+			count(syscall(SYS_chmod, p, i % 2 ? 0600 : 0640));
+		else if (!strcmp(call, "utime"))
+			count(syscall(SYS_utime, p, NULL));
+		else if (!strcmp(call, "rename"))
+			count(syscall(SYS_rename, p, p));
+		else if (!strcmp(call, "link")) {
+			char to[4300];
+			snprintf(to, sizeof to, "%.*s/link", (int)(strrchr(first, '/') - first), first);
+			count(syscall(SYS_link, p, to));
+			unlink(to);
+		} else if (!strcmp(call, "unlink")) {
+			count(syscall(SYS_unlink, p));
+			close(open(first, O_CREAT | O_WRONLY, 0644));
+		}
+	}
+	over = 1;
+	pthread_join(thread, NULL);
+}
+
+static int ended(void)
+{
+	struct pollfd in = {0, POLLIN, 0};
+	return poll(&in, 1, 0) > 0;
+}
+
+static void *retarget(void *unused)
+{
+	int a = open(first, O_RDONLY), b = open(second, O_RDONLY);
+	for (; !over; flips += 2) {
+		dup2(a, 9);
+		for (volatile int i = 0; i < flips % 37; i++)
+			;
+		dup2(b, 9);
+		for (volatile int i = 0; i < flips % 53; i++)
+			;
+	}
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argv[1];
+	if (!strcmp(what, "bytes")) {
+		first = argv[3];
+		second = argv[4];
+		bytes(argv[2], atoi(argv[5]));
+	} else if (!strcmp(what, "swap")) {
+		write(1, "x", 1);
+		for (long i = 0; i % 16 || !ended(); i++)
+			if (renameat2(-1, argv[2], -1, argv[3], RENAME_EXCHANGE))
+				return 1;
+			else
+				flips++;
+		return 0;
+	} else if (!strcmp(what, "move")) {
+		write(1, "x", 1);
+		do {
+			if (rename(argv[2], argv[3]) || rename(argv[3], argv[2]))
+				return 1;
+		} while (!ended());
+		return 0;
+	} else if (!strcmp(what, "open")) {
+		for (int i = 0, n = atoi(argv[3]); i < n; i++) {
+			if (argc > 4) {
+				put(open(argv[2], O_WRONLY | O_CREAT | O_TRUNC, 0644));
+				unlink(argv[2]);
+				mkdir(argv[2], 0755);
+				rmdir(argv[2]);
+			} else
+				put(open(argv[2], O_WRONLY));
+		}
+	} else if (!strcmp(what, "dirfd")) {
+		pthread_t thread;
+		first = argv[2];
+		second = argv[3];
+		dup2(open(first, O_RDONLY), 9);
+		pthread_create(&thread, NULL, retarget, NULL);
+		for (int i = 0, n = atoi(argv[4]); i < n; i++) {
+			int made = mkdirat(9, "new", 0755);
+			if (made && errno == EEXIST)
+				errno = ENOENT;
+			count(made);
+			put(openat(9, "file", O_WRONLY | O_CREAT, 0644));
+			fchmod(9, i % 2 ? 0755 : 0700);
+			char name[4300];
+			snprintf(name, sizeof name, "%s/new", first);
+			rmdir(name);
+		}
+		over = 1;
+		pthread_join(thread, NULL);
+	} else
+		return 2;
+	fprintf(stderr, "%ld flips, done %d, refused %d, missing %d\n", flips, done, refused, missing);
+	printf("done %s refused %s other %d\n", done ? "yes" : "no", refused ? "yes" : "no", other);
+	return 0;
+}
