@@ -57,7 +57,12 @@ fn word(name: &str) -> &str {
 fn examine(env: &Env, name: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut complain = |what: &str, done: &Done| {
-        wrong.push(format!("{name}: {what}: {} {} {:?}", done.stdout.trim(), done.stderr.trim(), done.hints()));
+        wrong.push(format!(
+            "{name}: {what}: {} {} {:?}",
+            done.stdout.trim(),
+            done.stderr.trim(),
+            done.hints()
+        ));
     };
     // Without the sandbox, in a tree of its own.
     let native_dir = env.path("ok/native");
@@ -158,8 +163,11 @@ fn every_mediated_call() {
             let env = Env::new();
             part.iter().flat_map(|name| examine(&env, name)).collect::<Vec<_>>()
         };
-        let parts: Vec<_> =
-            names.chunks(half).map(|part| part.to_vec()).map(|part| scope.spawn(move || work(&part))).collect();
+        let parts: Vec<_> = names
+            .chunks(half)
+            .map(|part| part.to_vec())
+            .map(|part| scope.spawn(move || work(&part)))
+            .collect();
         parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
     });
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
@@ -185,11 +193,7 @@ fn make_mistakes<'e>(env: &'e Env, dir: &Path) -> Run<'e> {
     make(env, dir);
     std::fs::create_dir_all(dir.join("ro/d")).unwrap();
     std::fs::write(dir.join("ro/f"), "").unwrap();
-    std::fs::set_permissions(
-        dir.join("ro"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o555),
-    )
-    .unwrap();
+    std::fs::set_permissions(dir.join("ro"), std::os::unix::fs::PermissionsExt::from_mode(0o555)).unwrap();
     // l0 is a directory, and each l<n> leads to l<n-1>; so l40 is the last that can be followed.
     std::fs::create_dir(dir.join("l0")).unwrap();
     std::fs::create_dir(dir.join("l0/x")).unwrap();
@@ -334,7 +338,9 @@ fn there_is_no_way_round() {
                 .map_or(String::new(), |dir| tree(&env, &dir, true));
             let report = format!("{name}: {}", done.stdout.trim().replace('\n', ", "));
             match sandboxed {
-                false if !native && before == after => wrong.push(format!("{report}: no effect without the sandbox")),
+                false if !native && before == after => {
+                    wrong.push(format!("{report}: no effect without the sandbox"))
+                }
                 true if before != after || !no.exists() => wrong.push(format!("{report}: gets through")),
                 true if done.violations.is_empty() => wrong.push(format!("{report}: is not reported")),
                 _ => {}

@@ -133,7 +133,9 @@ fn what_is_wrong_is_said_and_changes_nothing() {
         assert!(!done.stderr.contains('\u{b}') && done.stderr.lines().count() <= 2, "{done:#?}");
     }
     // A query that is false is no mistake.
-    for path in ["core/sandbox/exec?", "core/sandbox/read?", "enabled_net", "0", "3", "core/violation/raise_safe?"] {
+    for path in
+        ["core/sandbox/exec?", "core/sandbox/read?", "enabled_net", "0", "3", "core/violation/raise_safe?"]
+    {
         let done = call(&env, "stat", &format!("/dev/sydbox/{path}")).output();
         expect(&done, &["ENOENT", "write on"]);
         assert_eq!(done.stderr, "", "{path}");
@@ -190,7 +192,8 @@ fn languages() {
         "import os; print(int(not os.path.exists('{OFF}'))); \
          print(int(not os.path.exists('/dev/sydbox/core/sandbox/write?')))"
     );
-    let perl = format!("print -e '{OFF}' ? 0 : 1, qq(\\n), -e '/dev/sydbox/core/sandbox/write?' ? 0 : 1, qq(\\n)");
+    let perl =
+        format!("print -e '{OFF}' ? 0 : 1, qq(\\n), -e '/dev/sydbox/core/sandbox/write?' ? 0 : 1, qq(\\n)");
     for (words, script) in [
         (&["dash", "-c"][..], &test),
         (&["bash", "-c"], &test),

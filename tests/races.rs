@@ -54,8 +54,7 @@ fn a_path_that_changes_in_memory() {
 /// Runs `program` in the sandbox while somebody outside renames things.
 fn while_renaming(env: &Env, words: [&str; 3], program: &[&str]) -> Done {
     let [how, from, to] = words;
-    let mut other =
-        env.run(env.program("race")).arg(how).arg(env.path(from)).arg(env.path(to)).start();
+    let mut other = env.run(env.program("race")).arg(how).arg(env.path(from)).arg(env.path(to)).start();
     other.child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     let done = env.run(env.program("race")).args(program).sandboxed().output();
     drop(other.child.stdin.take());
@@ -148,7 +147,8 @@ fn a_descriptor_that_changes() {
     let env = Env::new();
     two(&env);
     let before = look(&env, &env.path("ok/b"));
-    let run = env.run(env.program("race")).arg("dirfd").arg(env.path("ok/a")).arg(env.path("ok/b")).arg("3000");
+    let run =
+        env.run(env.program("race")).arg("dirfd").arg(env.path("ok/a")).arg(env.path("ok/b")).arg("3000");
     let rule = format!("denylist/write+{}/***", env.text("ok/b"));
     raced(&run.clone().sandboxed().rule(rule).output());
     assert_eq!(look(&env, &env.path("ok/b")), before);

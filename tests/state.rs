@@ -16,8 +16,7 @@ fn case<'e>(env: &'e Env, name: &str) -> Run<'e> {
 /// The names in the directory that is refused at first.
 fn made(env: &Env) -> Vec<String> {
     let names = std::fs::read_dir(env.path("no")).unwrap();
-    let mut names: Vec<_> =
-        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -83,8 +82,7 @@ fn a_child_made_during_a_command_has_the_old_state_or_the_new_one() {
 fn siblings_and_existing_children_are_not_affected() {
     let env = Env::new();
     let done = case(&env, "siblings").sandboxed().output();
-    let lines =
-        ["allow: 0", "self: 0", "parent: EPERM", "sibling: EPERM", "existing child: EPERM"];
+    let lines = ["allow: 0", "self: 0", "parent: EPERM", "sibling: EPERM", "existing child: EPERM"];
     expect(&done, &lines);
     assert_eq!(made(&env), ["self"]);
 }

@@ -20,7 +20,8 @@ fn files(env: &Env, dir: &str) -> usize {
 #[test]
 fn a_thousand_short_processes() {
     let env = Env::new();
-    let script = format!("{}; echo first; read line; {}; echo second; read line", many("ok", 100), many("ok", 1000));
+    let script =
+        format!("{}; echo first; read line; {}; echo second; read line", many("ok", 100), many("ok", 1000));
     let mut running = env.sh(&script).sandboxed().start();
     let mut input = running.child.stdin.take().unwrap();
     let mut output = BufReader::new(running.child.stdout.take().unwrap());

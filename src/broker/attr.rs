@@ -69,7 +69,7 @@ fn truncate_to(cx: &mut Cx<'_>, length: i64) -> Result<Answer> {
             _ => return Err(Errno::EINVAL.into()),
         }
         let limit = crate::sys::process::limit(cx.caller.call.tid, libc::RLIMIT_FSIZE).unwrap_or(0);
-        if u64::try_from(length).is_ok_and(|length| length > limit) {
+        if length > object.stat.size && u64::try_from(length).is_ok_and(|length| length > limit) {
             // The signal belongs to the caller, not to us.
             let (tgid, tid) = (cx.caller.tgid()?, cx.caller.call.tid);
             let _ = crate::sys::process::tgkill(tgid, tid, libc::SIGXFSZ);
@@ -183,11 +183,21 @@ fn set_times(cx: &mut Cx<'_>, flags: i32, times: Option<[Timespec; 2]>) -> Resul
         if cx.caller.is_path_only(fd)? {
             return Err(Errno::EBADF.into());
         }
-        return cx.on_descriptor(base, |cx, object| {
-            apply(cx, &object, String::new, |object| fs::utimens(object.fd.as_fd(), times))
-        });
+        return cx.on_descriptor(base, |cx, object| apply_times(cx, &object, times));
     }
-    change(cx, flags, String::new, |object| fs::utimens(object.fd.as_fd(), times))
+    if flags & !AT_FLAGS != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    cx.with_object(flags, |cx, object| apply_times(cx, &object, times))
+}
+
+fn apply_times(cx: &mut Cx<'_>, object: &Object, times: Option<[Timespec; 2]>) -> Result<Answer> {
+    let valid =
+        |time: &Timespec| matches!(time.tv_nsec, libc::UTIME_NOW | libc::UTIME_OMIT | 0..1_000_000_000);
+    if times.is_some_and(|times| !times.iter().all(valid)) {
+        return Err(Errno::EINVAL.into());
+    }
+    apply(cx, object, String::new, |object| fs::utimens(object.fd.as_fd(), times))
 }
 
 /// The name of an extended attribute. `ERANGE` for an empty or a long one, as the kernel.

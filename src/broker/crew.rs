@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::cx::{Answer, Cx};
 use super::supervisor::Supervisor;
+use super::watch;
 use super::worker::Worker;
 use crate::gate;
 use crate::sys::seccomp::{self, Notification, Reply};
@@ -144,13 +145,17 @@ impl Crew {
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(notification);
         }
-        self.answer(notification.id, answer);
+        self.answer(&notification, answer);
     }
 
-    fn answer(&self, id: u64, answer: Result<Answer, Stop>) {
+    fn answer(&self, notification: &Notification, answer: Result<Answer, Stop>) {
+        let id = notification.id;
         let listener = self.supervisor.sight.listener.as_fd();
         let reply = match answer {
             Err(Stop::Gone) => return,
+            Err(Stop::Errno(Errno::EINTR)) if watch::is_for_caller(&self.supervisor, notification.tid) => {
+                Reply::Restart
+            }
             Err(Stop::Errno(errno)) => Reply::Errno(errno),
             Ok(Answer::Value(value)) => Reply::Value(value),
             Ok(Answer::Continue) => Reply::Continue,

@@ -57,6 +57,11 @@ pub(super) fn mkdir(cx: &mut Cx<'_>) -> Result<Answer> {
 pub(super) fn mknod(cx: &mut Cx<'_>) -> Result<Answer> {
     let (mode, device) = (cx.value_int(0)?, cx.value_int(1)?);
     let path = cx.path(cx.call.at)?;
+    match mode & libc::S_IFMT {
+        0 | libc::S_IFREG | libc::S_IFIFO | libc::S_IFSOCK | libc::S_IFCHR | libc::S_IFBLK => {}
+        libc::S_IFDIR => return Err(Errno::EPERM.into()),
+        _ => return Err(Errno::EINVAL.into()),
+    }
     let base = cx.base(cx.call.at, path.as_c())?;
     cx.as_caller(|cx| {
         let entry = resolve::entry(&cx.caller, base, path.as_c())?;
@@ -210,15 +215,22 @@ fn cannot_be_renamed(from: &Entry, to: &Entry, flags: u32) -> Option<Errno> {
     {
         return Some(Errno::EXDEV);
     }
+    let exchange = flags & libc::RENAME_EXCHANGE != 0;
+    let is_within = |inner: &Entry, outer: &Entry| {
+        inner.path.bytes().strip_prefix(outer.path.bytes()).is_some_and(|rest| rest.starts_with(b"/"))
+    };
     match fs::lstat(to.dir.as_fd(), &bare(to)) {
         Ok(_) if flags & libc::RENAME_NOREPLACE != 0 => Some(Errno::EEXIST),
-        Ok(_) if flags & libc::RENAME_EXCHANGE != 0 => None,
+        Ok(new) if exchange && has_slash(to) && !new.is_dir() => Some(Errno::ENOTDIR),
+        Err(Errno::ENOENT) if exchange => Some(Errno::ENOENT),
+        Err(errno) if errno != Errno::ENOENT => Some(errno),
+        _ if !old.is_dir() && (has_slash(from) || has_slash(to) && !exchange) => Some(Errno::ENOTDIR),
+        _ if is_within(to, from) => Some(Errno::EINVAL),
+        _ if is_within(from, to) => Some(if exchange { Errno::EINVAL } else { Errno::ENOTEMPTY }),
+        Ok(_) if exchange => None,
         Ok(new) if old.is_dir() && !new.is_dir() => Some(Errno::ENOTDIR),
         Ok(new) if !old.is_dir() && new.is_dir() => Some(Errno::EISDIR),
-        Err(Errno::ENOENT) if flags & libc::RENAME_EXCHANGE != 0 => Some(Errno::ENOENT),
-        Err(Errno::ENOENT) if has_slash(to) && !old.is_dir() => Some(Errno::ENOTDIR),
-        Ok(_) | Err(Errno::ENOENT) => None,
-        Err(errno) => Some(errno),
+        _ => None,
     }
 }
 
@@ -244,10 +256,8 @@ pub(super) fn link(cx: &mut Cx<'_>) -> Result<Answer> {
         let entry = resolve::entry(&cx.caller, to, new.as_c())?;
         let details = || format!(" -> {}", arguments::path(source(&object)));
         creating(cx, &entry, true, details)?;
-        if object.stat.is_dir() {
-            return Err(Errno::EPERM.into());
-        }
-        for access in [Access::Write, Access::Read] {
+        // A directory has one name only: the kernel says so.
+        for access in [Access::Write, Access::Read].into_iter().filter(|_| !object.stat.is_dir()) {
             cx.may(access, &object, || format!(", for {}", arguments::path(entry.path.bytes())))?;
         }
         fs::link_object(object.fd.as_fd(), entry.dir.as_fd(), &entry.name)?;

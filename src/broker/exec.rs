@@ -58,10 +58,10 @@ pub(super) fn exec(cx: &mut Cx<'_>) -> Result<Answer> {
             true => resolve::descriptor(&cx.caller, base)?,
             false => resolve::object(&cx.caller, base, path.as_c(), flags & AT_SYMLINK_NOFOLLOW == 0)?,
         };
+        executable(&image)?;
         if !judged {
             return Ok(None);
         }
-        executable(&image)?;
         approve(cx, image, cwd).map(Some)
     })?;
     if let Some(answer) = by_rule(cx, approved.as_ref())? {

@@ -34,12 +34,21 @@ pub(super) fn stat(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
         log::warn!("{}: {}", crate::report::escape(&text[..len]), error);
         Errno::EINVAL
     })?;
+    let log = |refusal: magic::Refusal| {
+        log::warn!("{}: {}", crate::report::escape(&text[..len]), refusal.message);
+        refusal.errno
+    };
+    // A command that is refused changes nothing, not even the buffer.
+    let arming = &cx.supervisor.options.arming;
+    if magic::apply(&parsed, &cx.state()?.policy, arming).map_err(log)? == Outcome::No {
+        return Err(Errno::ENOENT.into());
+    }
     let mut buffer = [0; 256];
     let answer = describe(op, cx.caller.is_32bit(), &mut buffer);
     let buffer = cx.value(0)?;
     cx.caller.check()?;
-    // First the answer, so that a command whose answer cannot be written changes nothing; nothing here can block
-    // while states change.
+    // The answer before the change, so that a command whose answer cannot be written changes nothing, and nothing can
+    // block while states change.
     cx.caller.write(buffer, answer)?;
     let supervisor = cx.supervisor;
     let done = supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
@@ -60,10 +69,7 @@ pub(super) fn stat(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
         Ok(false) => Err(Errno::ENOENT.into()),
         // Another thread of the caller locked it meanwhile.
         Err(None) => Err(Errno::ENOENT.into()),
-        Err(Some(refusal)) => {
-            log::warn!("{}: {}", crate::report::escape(&text[..len]), refusal.message);
-            Err(refusal.errno.into())
-        }
+        Err(Some(refusal)) => Err(log(refusal).into()),
     }
 }
 

@@ -65,6 +65,15 @@ impl How {
         Self { flags, mode, resolve: 0 }
     }
 
+    /// The kernel's own checks, which come before any file is looked at.
+    fn check(self) -> std::result::Result<(), Errno> {
+        match fs::openat2(fs::cwd(), c"", self.flags, self.mode, self.resolve) {
+            Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno),
+            Ok(_) => Err(Errno::EINVAL),
+        }
+    }
+
     fn creates(self) -> bool {
         self.flags & (CREAT | TMPFILE) != 0
     }
@@ -92,6 +101,9 @@ impl How {
 /// open(2), openat(2).
 pub(super) fn open(cx: &mut Cx<'_>) -> Result<Answer> {
     let how = How::of_open(cx.flags() as u32 as u64, cx.value_int(0)?.into());
+    if how.flags & TMPFILE != 0 || how.flags & (CREAT | DIRECTORY) == CREAT | DIRECTORY {
+        how.check()?;
+    }
     run(cx, how)
 }
 
@@ -118,12 +130,8 @@ pub(super) fn openat2(cx: &mut Cx<'_>) -> Result<Answer> {
     }
     let word = |at: usize| bytes[at..at + 8].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
     let how = How { flags: word(0), mode: word(8), resolve: word(16) };
-    // The kernel's own checks of flags come first; they do not depend on any file.
-    match fs::openat2(fs::cwd(), c"", how.flags, how.mode, how.resolve) {
-        Err(Errno::ENOENT) => run(cx, how),
-        Err(errno) => Err(errno.into()),
-        Ok(_) => Err(Errno::EINVAL.into()),
-    }
+    how.check()?;
+    run(cx, how)
 }
 
 fn run(cx: &mut Cx<'_>, how: How) -> Result<Answer> {
@@ -227,7 +235,7 @@ fn refused_anyway(entry: &Entry, before: fs::Outcome, how: How) -> Option<Errno>
     let slash = entry.name.to_bytes().ends_with(b"/");
     match before {
         Err(Errno::ENOENT) if how.flags & CREAT == 0 => Some(Errno::ENOENT),
-        Err(Errno::ENOENT) if slash => Some(Errno::EISDIR),
+        Ok(_) | Err(Errno::ENOENT) if slash && how.flags & CREAT != 0 => Some(Errno::EISDIR),
         Err(Errno::ENOENT) => Some(Errno::EPERM),
         Err(errno) => Some(errno),
         Ok(_) if how.flags & (CREAT | EXCL) == CREAT | EXCL => Some(Errno::EEXIST),
@@ -277,8 +285,10 @@ fn open_object(cx: &mut Cx<'_>, object: &Object, how: How) -> Result<OwnedFd> {
     if is_tty(&object.stat) {
         return open_tty(cx, how);
     }
-    let flags = how.flags & !(CREAT | EXCL | NOFOLLOW);
-    let how = How { flags, mode: if flags & TMPFILE != 0 { how.mode } else { 0 }, ..how };
+    // An unnamed file that is exclusive can never get a name.
+    let drop = if how.flags & TMPFILE != 0 { NOFOLLOW } else { CREAT | EXCL | NOFOLLOW };
+    let how =
+        How { flags: how.flags & !drop, mode: if how.flags & TMPFILE != 0 { how.mode } else { 0 }, ..how };
     let open = |_: &mut Cx<'_>| fs::reopen_mode(object.fd.as_fd(), how.flags, how.mode);
     Ok(blocking(cx, may_block(&object.stat, how), how, open)??)
 }

@@ -100,8 +100,21 @@ impl Drop for Watched<'_> {
 
 /// Whether a signal is pending that the thread neither blocks nor leaves to the kernel.
 fn has_signal(supervisor: &Supervisor, tid: Pid) -> bool {
+    pending(supervisor, tid).is_some()
+}
+
+/// Whether a signal waits for this very thread, so that the kernel will ask its handler what becomes of the call.
+pub(crate) fn is_for_caller(supervisor: &Supervisor, tid: Pid) -> bool {
+    pending(supervisor, tid) == Some(true)
+}
+
+/// Whether there is a signal to be handled; and whether it can only be this thread that handles it.
+fn pending(supervisor: &Supervisor, tid: Pid) -> Option<bool> {
     let mut buf = [0; 8192];
-    let Ok(status) = supervisor.sight.proc.read(tid, "status", &mut buf) else { return false };
+    let status = supervisor.sight.proc.read(tid, "status", &mut buf).ok()?;
     let mask = |key| crate::tracee::status_mask(status, key).unwrap_or(0);
-    (mask("SigPnd:") | mask("ShdPnd:")) & !mask("SigBlk:") & mask("SigCgt:") != 0
+    let handled = !mask("SigBlk:") & mask("SigCgt:");
+    let (own, shared) = (mask("SigPnd:") & handled != 0, mask("ShdPnd:") & handled != 0);
+    let alone = || crate::tracee::threads(status) == Some(1);
+    (own || shared).then(|| own || alone())
 }

@@ -149,18 +149,31 @@ pub(crate) fn object(caller: &Caller<'_>, base: Base, path: &CStr, follow: bool)
         true => fs::openat2(base.fd(), path, libc::O_PATH as u64, 0, fs::NO_LINKS),
         false => fs::pin(base.fd(), path),
     };
-    let (fd, own) = match fast {
-        Ok(fd) => (fd, false),
-        Err(Errno::ELOOP) => match walk::whole(caller, base.start()?, bytes, follow)? {
-            walk::Found::Name { dir, name } => {
-                let name = fs::c_string(&name)?;
-                (fs::pin(dir.as_fd(), &name)?, false)
+    match fast {
+        Ok(fd) => {
+            let object = new_object(caller, fd, false)?;
+            if object.place != Place::Foreign {
+                return Ok(object);
             }
-            walk::Found::Object { fd, own } => (fd, own),
-        },
+        }
+        Err(Errno::ELOOP) => {}
         Err(errno) => return Err(errno.into()),
-    };
-    new_object(caller, fd, own)
+    }
+    match walk::whole(caller, base.start()?, bytes, follow)? {
+        walk::Found::Object { fd, own } => new_object(caller, fd, own),
+        walk::Found::Name { dir, name } => {
+            let fd = fs::pin(dir.as_fd(), &fs::c_string(&name)?)?;
+            let object = new_object(caller, fd, false)?;
+            match object.place {
+                // Too deep for the kernel to write its path; that of its directory can be found.
+                Place::Foreign => {
+                    let place = Place::At(new_entry(caller, dir, &name)?.path);
+                    Ok(Object { place, ..object })
+                }
+                _ => Ok(object),
+            }
+        }
+    }
 }
 
 /// The object of a descriptor of the caller's (`AT_FDCWD`: of its working directory).
@@ -250,7 +263,10 @@ fn trim(name: &CStr) -> Result<CString> {
 
 fn new_entry(caller: &Caller<'_>, dir: OwnedFd, name: &[u8]) -> Result<Entry> {
     let mut path = Vec::new();
-    caller.sight.proc.path_of(dir.as_fd(), &mut path)?;
+    match caller.sight.proc.path_of(dir.as_fd(), &mut path) {
+        Err(Errno::ENAMETOOLONG) => caller.sight.proc.deep_path_of(dir.as_fd(), &mut path)?,
+        other => other?,
+    }
     let fixed = !is_plain(name);
     if !fixed {
         if path != b"/" {
@@ -271,7 +287,12 @@ fn new_entry(caller: &Caller<'_>, dir: OwnedFd, name: &[u8]) -> Result<Entry> {
 fn new_object(caller: &Caller<'_>, fd: OwnedFd, own: bool) -> Result<Object> {
     let stat = fs::fstat(fd.as_fd())?;
     let mut path = Vec::new();
-    caller.sight.proc.path_of(fd.as_fd(), &mut path)?;
+    match caller.sight.proc.path_of(fd.as_fd(), &mut path) {
+        Err(Errno::ENAMETOOLONG) if stat.is_dir() => caller.sight.proc.deep_path_of(fd.as_fd(), &mut path)?,
+        // Of a file nobody can say what is above it.
+        Err(Errno::ENAMETOOLONG) => return Ok(Object { fd, stat, place: Place::Foreign }),
+        other => other?,
+    }
     let nowhere = || if own { Place::Own } else { Place::Foreign };
     let place = match path.first() {
         Some(b'/') if stat.nlink > 0 => Place::At(CanonicalPath(path)),

@@ -108,6 +108,12 @@ impl Proc {
             .map_err(|errno| if errno == Errno::ENOENT { Errno::EBADF } else { errno })
     }
 
+    /// How many descriptors a thread's table has: the size of its directory, since Linux 6.2.
+    pub(crate) fn count_fds(&self, tid: Pid) -> Result<u64> {
+        let stat = lstat(borrow(&self.root), Name::new(format_args!("{tid}/fd")).as_c())?;
+        Ok(stat.size.unsigned_abs())
+    }
+
     /// Reads a small text file of a thread, such as `status`, into `buf`.
     pub(crate) fn read<'b>(&self, tid: Pid, file: &str, buf: &'b mut [u8]) -> Result<&'b [u8]> {
         let fd = openat2(
@@ -145,6 +151,29 @@ impl Proc {
         let len = readlinkat(borrow(&self.root), name.as_c(), path);
         path.truncate(*len.as_ref().unwrap_or(&0));
         len.map(|_| ())
+    }
+
+    /// The path of a directory of ours that is too deep for [`Proc::path_of`]: from the last directory above it whose
+    /// path the kernel can write, by the names of those in between.
+    pub(crate) fn deep_path_of(&self, dir: BorrowedFd<'_>, path: &mut Vec<u8>) -> Result<()> {
+        let mut names = Vec::new();
+        let mut here = pin_dir(dir, c".")?;
+        loop {
+            match self.path_of(borrow(&here), path) {
+                Err(Errno::ENAMETOOLONG) => {}
+                other => break other?,
+            }
+            let above = pin_dir(borrow(&here), c"..")?;
+            names.push(name_in(borrow(&above), fstat(borrow(&here))?.id)?);
+            here = above;
+        }
+        for name in names.iter().rev() {
+            if !path.ends_with(b"/") {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name);
+        }
+        Ok(())
     }
 }
 
@@ -431,6 +460,20 @@ pub(crate) fn ioctl_write(fd: BorrowedFd<'_>, command: u32, argument: &[u8; 32])
 /// A NUL-terminated copy of a name. `EINVAL` where it has a NUL inside, which no name from the kernel has.
 pub(crate) fn c_string(bytes: &[u8]) -> Result<CString> {
     CString::new(bytes).map_err(|_| Errno::EINVAL)
+}
+
+/// The name that a directory with this identity has in the one above it.
+fn name_in(above: BorrowedFd<'_>, id: (u64, u64)) -> Result<Vec<u8>> {
+    let flags = (libc::O_RDONLY | libc::O_DIRECTORY) as u64;
+    let mut listing = nix::dir::Dir::from_fd(openat2(above, c".", flags, 0, NO_LINKS)?)?;
+    for entry in listing.iter() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." && lstat(above, name).is_ok_and(|stat| stat.id == id) {
+            return Ok(name.to_bytes().to_vec());
+        }
+    }
+    Err(Errno::ENOENT)
 }
 
 /// Whether the directory `name` in `dir` is empty, as far as we may look: one that cannot be read counts as such.

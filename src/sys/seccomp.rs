@@ -10,6 +10,9 @@ use super::{Errno, Pid, Result, check, unit};
 const SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: libc::c_ulong = 1 << 5;
 const SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP: u64 = 1;
 
+/// The kernel's own errno for "ask the signal's handler": never to be seen by a program.
+const ERESTARTSYS: i32 = 512;
+
 const fn iowr(nr: u64, size: u64) -> u64 {
     (3 << 30) | (size << 16) | ((b'!' as u64) << 8) | nr
 }
@@ -72,6 +75,9 @@ pub(crate) enum Reply {
     Errno(Errno),
     /// The kernel carries the call out with the original registers.
     Continue,
+    /// The call was interrupted by a signal that is pending for the caller: it is made again, or fails with
+    /// `EINTR`, as the signal's handler says (`SA_RESTART`).
+    Restart,
 }
 
 /// Answers the call `id`. `ENOENT`: the caller is gone.
@@ -80,6 +86,7 @@ pub(crate) fn send(listener: BorrowedFd<'_>, id: u64, reply: Reply) -> Result<()
         Reply::Value(value) => (value, 0, 0),
         // The kernel hands the number on as it is: only 1 to 4095 are errors (an unknown one must not become success).
         Reply::Errno(errno) => (0, -((errno as i32).clamp(1, 4095)), 0),
+        Reply::Restart => (0, -ERESTARTSYS, 0),
         Reply::Continue => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
     };
     let mut response = libc::seccomp_notif_resp { id, val, error, flags };

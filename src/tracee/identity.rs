@@ -47,6 +47,11 @@ pub(crate) fn tgid(status: &[u8]) -> Option<Pid> {
     Pid::new(i32::try_from(decimal(words(field(status, "Tgid:")?).next()?)?).ok()?)
 }
 
+/// How many threads the process has.
+pub(crate) fn threads(status: &[u8]) -> Option<u32> {
+    decimal(words(field(status, "Threads:")?).next()?)
+}
+
 /// The parent of a process.
 pub(crate) fn parent(status: &[u8]) -> Option<Pid> {
     Pid::new(i32::try_from(decimal(words(field(status, "PPid:")?).next()?)?).ok()?)

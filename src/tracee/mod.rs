@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-pub(crate) use identity::{Identity, parent, status_mask};
+pub(crate) use identity::{Identity, parent, status_mask, threads};
 
 use crate::sys::fs::Proc;
 use crate::sys::memory::Access;
@@ -193,6 +193,16 @@ impl<'s> Caller<'s> {
         };
         self.check()?;
         Ok(identity.ok_or(Errno::EPERM)?)
+    }
+
+    /// `EMFILE` where the caller could not get another descriptor: the kernel says so before it creates anything.
+    pub(crate) fn has_free_descriptor(&self) -> Result<()> {
+        let limit = process::limit(self.call.tid, libc::RLIMIT_NOFILE).unwrap_or(0);
+        // Before Linux 6.2 the count is 0, and the caller learns too late.
+        match self.sight.proc.count_fds(self.call.tid) {
+            Ok(count) if count >= limit => Err(Errno::EMFILE.into()),
+            _ => Ok(()),
+        }
     }
 
     /// The controlling terminal of the caller's session, as a device number.

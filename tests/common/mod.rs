@@ -57,8 +57,7 @@ impl Programs {
     fn get() -> Arc<Self> {
         let mut shared = PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
-            let new =
-                Arc::new(Self { dir: tempfile::tempdir().unwrap(), made: Mutex::new(HashMap::new()) });
+            let new = Arc::new(Self { dir: tempfile::tempdir().unwrap(), made: Mutex::new(HashMap::new()) });
             *shared = Arc::downgrade(&new);
             new
         })
