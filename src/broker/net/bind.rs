@@ -1,7 +1,8 @@
 //! bind, and listen, which binds a socket that has no address yet.
 //!
-//! A unix socket in the file system is a new name there, and judged as an address and as a write. Which text
-//! getsockname(2) then shows is settled by the bind itself: see [`Place`].
+//! A unix socket in the file system is a new name there, and judged as an address and as a write. The text by which
+//! it is bound is what getsockname(2) and getpeername(2) show. Where that cannot be the caller's ([`spelling`]), it is
+//! the last component alone.
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
@@ -10,7 +11,7 @@ use std::os::fd::AsFd;
 
 use super::super::cx::{Answer, Cx};
 use super::address::{self, Meaning, Raw, Use};
-use super::{Socket, netlink, socket};
+use super::{Socket, netlink, socket, spelling};
 use crate::policy::{Address, NetOp};
 use crate::resolve::{self, Base, Entry};
 use crate::sys::{CallerFd, Errno, fs, net};
@@ -86,6 +87,7 @@ fn learn(cx: &Cx<'_>, bound: Option<Address>) -> Result<()> {
 }
 
 fn bind_path(cx: &mut Cx<'_>, socket: &Socket, path: &CStr) -> Result<Option<Address>> {
+    let cwd = cx.caller.cwd()?;
     let base = Base::new(&cx.caller, CallerFd(libc::AT_FDCWD), path)?;
     cx.as_caller(|cx| {
         let entry = resolve::entry(&cx.caller, base, path)?;
@@ -97,6 +99,12 @@ fn bind_path(cx: &mut Cx<'_>, socket: &Socket, path: &CStr) -> Result<Option<Add
         }
         cx.caller.check()?;
         let own_cwd = cx.worker.has_own_cwd();
+        // A name alone is the caller's own spelling.
+        let keep =
+            own_cwd && path.to_bytes().contains(&b'/') && spelling::may_be_kept(cx, path, &cwd, &entry)?;
+        if keep && cx.with_umask(|_| spelling::bind(socket, path, &cwd, &entry))? {
+            return Ok(spelling::is_there(&entry).then_some(address));
+        }
         cx.with_umask(|_| bind_entry(socket, &entry, own_cwd))??;
         Ok(Some(address))
     })

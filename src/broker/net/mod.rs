@@ -13,6 +13,7 @@ mod message;
 mod netlink;
 mod send;
 mod socket;
+mod spelling;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Once;
