@@ -139,11 +139,11 @@ fn refused(known: bool, name: &str, kind: i32) -> Errno {
 
 /// Duplicates the descriptors of an `SCM_RIGHTS`, in order: all or none.
 fn descriptors(caller: &Caller<'_>, data: &[u8], ours: &mut Vec<OwnedFd>) -> Result<Vec<u8>> {
+    if data.len() / 4 > MAX_DESCRIPTORS - ours.len() {
+        return Err(Errno::EINVAL.into());
+    }
     let mut numbers = Vec::with_capacity(data.len());
     for number in data.chunks_exact(4) {
-        if ours.len() == MAX_DESCRIPTORS {
-            return Err(Errno::EINVAL.into());
-        }
         let number = i32::from_ne_bytes(number.try_into().map_err(|_| Errno::EINVAL)?);
         let fd = caller.duplicate(CallerFd(number))?;
         numbers.extend_from_slice(&fd.as_raw_fd().to_ne_bytes());
