@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// What every script begins with.
 const PRELUDE: &str = r#"
-import array, ctypes, errno, os, signal, socket, struct, sys, threading, time
+import array, ctypes, errno, os, random, signal, socket, struct, sys, threading, time
 A = sys.argv[1:]
 def word(f, *args):
     try:
@@ -496,7 +496,7 @@ m = msghdr(ctypes.addressof(n), 16, ctypes.addressof(v), 1, None, 0, 0)
 stop = False
 def flip():
     here = ctypes.c_void_p(ctypes.addressof(n) + 7)
-    while not stop: libc.memset(here, 1, 1); libc.memset(here, 2, 1)
+    while not stop: libc.memset(here, random.choice((1, 2)), 1)
 t = threading.Thread(target=flip); t.start()
 sys.setswitchinterval(1e-5)
 s = udp(); sent = refused = 0
@@ -526,7 +526,7 @@ a, b = udp(socket.AF_UNIX), udp()
 fd = os.dup(a.fileno()); stop = False
 def flip():
     while not stop:
-        os.dup2(a.fileno(), fd); os.dup2(b.fileno(), fd)
+        os.dup2(random.choice((a, b)).fileno(), fd)
 t = threading.Thread(target=flip); t.start()
 sys.setswitchinterval(1e-5)
 end = time.time() + 1

@@ -58,13 +58,11 @@ impl Addresses {
     fn forget_oldest(&mut self) {
         let Some(oldest) = self.ages.pop_front() else { return };
         self.all.remove(&oldest);
-        if let Some(port) = port(&oldest)
-            && let Some(bound) = self.ports.get_mut(&port)
-        {
-            bound.retain(|address| *address != oldest);
-            if bound.is_empty() {
-                self.ports.remove(&port);
-            }
+        let Some(port) = port(&oldest) else { return };
+        let Some(bound) = self.ports.get_mut(&port) else { return };
+        bound.retain(|address| *address != oldest);
+        if bound.is_empty() {
+            self.ports.remove(&port);
         }
     }
 }

@@ -51,10 +51,10 @@ pub(crate) fn has_peer(socket: BorrowedFd<'_>) -> bool {
 pub(crate) fn socket_option(socket: BorrowedFd<'_>, option: i32) -> Result<i32> {
     let mut value = 0_i32;
     let mut len = size_of::<i32>() as libc::socklen_t;
+    let place = (&raw mut value).cast();
     // SAFETY: the kernel writes at most `len` bytes into the integer.
-    let result = unsafe {
-        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw mut value).cast(), &raw mut len)
-    };
+    let result =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, place, &raw mut len) };
     unit(result.into())?;
     Ok(value)
 }

@@ -65,9 +65,7 @@ pub(in super::super) fn listen(cx: &mut Cx<'_>) -> Result<Answer> {
 }
 
 fn may_bind(cx: &mut Cx<'_>, socket: &Socket, address: &Address) -> Result<()> {
-    if let Address::Other { family } = address
-        && socket::is_exempt(socket, (*family).into())
-    {
+    if socket::is_exempt(socket, address) {
         return Ok(());
     }
     let fd = cx.socket_number();

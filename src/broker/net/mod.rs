@@ -21,7 +21,7 @@ use std::sync::Once;
 pub(super) use bind::{bind, listen};
 pub(super) use connect::connect;
 pub(super) use send::{sendmmsg, sendmsg, sendto};
-pub(super) use socket::socket;
+pub(super) use socket::{socket, socketcall};
 
 use self::address::{Meaning, Raw};
 use super::cx::Cx;
@@ -127,15 +127,16 @@ impl Cx<'_> {
                 let base = Base::new(&self.caller, CallerFd(libc::AT_FDCWD), &path)?;
                 self.as_caller(|cx| {
                     let object = resolve::object(&cx.caller, base, &path, true)?;
-                    if object.stat.kind() != libc::S_IFSOCK {
-                        return Err(Errno::ECONNREFUSED.into());
+                    // What is no socket now never becomes one: the kernel has its own errno for it.
+                    if object.stat.kind() == libc::S_IFSOCK {
+                        let address = match &object.place {
+                            Place::At(path) => Address::Unix(path.bytes().to_vec()),
+                            // Without a path there is no rule for it: the mode decides.
+                            Place::Own | Place::Foreign => Address::Unix(Vec::new()),
+                        };
+                        cx.may_talk(socket, &address)?;
                     }
-                    let address = match &object.place {
-                        Place::At(path) => Address::Unix(path.bytes().to_vec()),
-                        // Without a path there is no rule for it: the mode decides.
-                        Place::Own | Place::Foreign => Address::Unix(Vec::new()),
-                    };
-                    cx.may_talk(socket, &address)?;
+                    cx.caller.check()?;
                     let raw = Raw::unix(&fs::socket_path(object.fd.as_fd()));
                     Ok(Destination { raw, _pinned: Some(object.fd) })
                 })
@@ -145,10 +146,15 @@ impl Cx<'_> {
 
     fn may_talk(&mut self, socket: &Socket, address: &Address) -> Result<()> {
         let fd = self.socket_number();
-        if let Address::Other { family } = address
-            && socket::is_exempt(socket, (*family).into())
-        {
+        if socket::is_exempt(socket, address) {
             return self.caller.check();
+        }
+        if socket::is_disguise(socket) && !self.is_open()? {
+            log::warn!(
+                "an inherited socket of family {} is not to be used: rules do not see where it leads",
+                socket.domain
+            );
+            return Err(Errno::ECONNREFUSED.into());
         }
         self.may_net(NetOp::Connect, address, fd, || {
             let connected = socket.kind != libc::SOCK_DGRAM && net::has_peer(socket.fd());

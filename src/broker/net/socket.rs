@@ -104,11 +104,17 @@ fn refuse(
     if cx.supervisor.options.dry_run { Ok(Answer::Continue) } else { Err(errno.into()) }
 }
 
-/// Whether addresses of this family are not judged: those of the kernel's routing tables, which are asked for the
-/// names and addresses of interfaces.
-pub(super) fn is_exempt(socket: &Socket, family: i32) -> bool {
-    family == libc::AF_NETLINK
+/// Whether the address is not judged: those of the kernel's routing tables, which are asked for the names and
+/// addresses of interfaces.
+pub(super) fn is_exempt(socket: &Socket, address: &Address) -> bool {
+    matches!(address, Address::Other { .. })
+        && socket.domain == libc::AF_NETLINK
         && net::socket_option(socket.fd(), libc::SO_PROTOCOL) == Ok(libc::NETLINK_ROUTE)
+}
+
+/// Whether a socket of this domain, which can only have been inherited, goes where no rule is asked.
+pub(super) fn is_disguise(socket: &Socket) -> bool {
+    DISGUISES.contains(&socket.domain)
 }
 
 #[cfg(test)]
