@@ -21,7 +21,7 @@ use std::sync::Once;
 pub(super) use bind::{bind, listen};
 pub(super) use connect::connect;
 pub(super) use send::{sendmmsg, sendmsg, sendto};
-pub(super) use socket::{socket, socketcall};
+pub(super) use socket::socket;
 
 use self::address::{Meaning, Raw};
 use super::cx::Cx;
