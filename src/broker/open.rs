@@ -139,6 +139,9 @@ fn run(cx: &mut Cx<'_>, how: How) -> Result<Answer> {
     if how.flags & PATH != 0 {
         return only_pinned(cx);
     }
+    if how.creates() || how.flags & TRUNC != 0 {
+        cx.caller.has_free_descriptor()?;
+    }
     let fd =
         if how.resolve == 0 { resolved(cx, path.as_c(), how)? } else { restricted(cx, path.as_c(), how)? };
     Ok(Answer::Descriptor { fd, cloexec: how.flags & CLOEXEC != 0 })
@@ -234,8 +237,8 @@ fn open_entry(cx: &mut Cx<'_>, entry: &Entry, mut how: How) -> Result<Option<Own
 fn refused_anyway(entry: &Entry, before: fs::Outcome, how: How) -> Option<Errno> {
     let slash = entry.name.to_bytes().ends_with(b"/");
     match before {
+        Ok(_) | Err(Errno::ENOENT | Errno::ENOTDIR) if slash && how.flags & CREAT != 0 => Some(Errno::EISDIR),
         Err(Errno::ENOENT) if how.flags & CREAT == 0 => Some(Errno::ENOENT),
-        Ok(_) | Err(Errno::ENOENT) if slash && how.flags & CREAT != 0 => Some(Errno::EISDIR),
         Err(Errno::ENOENT) => Some(Errno::EPERM),
         Err(errno) => Some(errno),
         Ok(_) if how.flags & (CREAT | EXCL) == CREAT | EXCL => Some(Errno::EEXIST),
