@@ -16,7 +16,7 @@ mod table;
 
 pub(crate) use abi::{Abi, lookup};
 
-pub(crate) use filter::{Filter, compile};
+pub(crate) use filter::{Filter, compile, compile_without};
 pub(crate) use row::{At, Call, Op, Row, Shape};
 
 /// `AUDIT_ARCH_I386` of linux/audit.h.
