@@ -302,7 +302,6 @@ impl Running {
 }
 
 /// How it ended.
-#[derive(Debug)]
 pub struct Done {
     pub status: ExitStatus,
     pub stdout: String,
@@ -310,8 +309,20 @@ pub struct Done {
     pub violations: Vec<Value>,
 }
 
+/// For failed assertions: short, whatever was refused.
+impl std::fmt::Debug for Done {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let cut = |text: &str| text.chars().take(2000).collect::<String>();
+        write!(f, "{}\nstdout: {}\nstderr: {}", self.status, cut(&self.stdout), cut(&self.stderr))?;
+        for one in self.violations.iter().take(5) {
+            write!(f, "\nviolation: {} {} {} by {}", one["syscall"], one["path"], one["errno"], one["comm"])?;
+        }
+        write!(f, "\n{} violations", self.violations.len())
+    }
+}
+
 impl Done {
-    /// Asserts that it ended well and said nothing on standard error.
+    /// Asserts that it ended well.
     #[track_caller]
     pub fn succeeded(self) -> Self {
         assert!(self.status.success(), "{self:#?}");

@@ -87,8 +87,12 @@ static void bytes(const char *call, int times)
 		else if (!strcmp(call, "utime"))
 			count(syscall(SYS_utime, p, NULL));
 		else if (!strcmp(call, "rename"))
-			count(syscall(SYS_rename, p, p));
-		else if (!strcmp(call, "link")) {
+		{
+			char to[4300];
+			snprintf(to, sizeof to, "%.*s/moved", (int)(strrchr(first, '/') - first), first);
+			count(syscall(SYS_rename, p, to));
+			rename(to, first);
+		} else if (!strcmp(call, "link")) {
 			char to[4300];
 			snprintf(to, sizeof to, "%.*s/link", (int)(strrchr(first, '/') - first), first);
 			count(syscall(SYS_link, p, to));
