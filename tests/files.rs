@@ -1,7 +1,7 @@
 //! Every call that is mediated: refused where the rules do not allow it, and as without the sandbox where they do.
 //!
-//! Seen to fail, each for itself, with the row of the call changed to `Allow` in the filter's table *and* the backstop
-//! left out (with the backstop alone the kernel refuses what it knows, with EACCES).
+//! Seen to fail with the row of a call changed to `Allow` in the filter's table: at once for fchmod, which the second lock
+//! knows nothing of; for what it knows, the kernel still refuses, but with another error and without a report.
 #![cfg(feature = "cli")]
 #![forbid(unsafe_code)]
 
@@ -308,8 +308,9 @@ fn own_files_are_the_same() {
 /// All roundabout ways to a file that may not be written: other names for it, descriptors that were opened for
 /// reading, links, and renaming what it is called by. Each of them succeeds without the sandbox.
 ///
-/// Seen to fail with: `Place::Own` for every magic link (reopening), the source of link not judged (hard links), and
-/// `keep_anchors` and `keep_tree` left out (the directory above a deny rule).
+/// Seen to fail with `Place::Own` for whatever a descriptor or a magic link leads to (reopening, and calls by
+/// descriptor), the source of link not judged (hard links), `keep_anchors` and `keep_tree` left out (the directory above a
+/// deny rule), and fchmod not trapped.
 #[test]
 fn there_is_no_way_round() {
     let env = Env::new();

@@ -33,7 +33,7 @@ fn two(env: &Env) {
 
 /// The path is changed in memory.
 ///
-/// Seen to fail (at once) with the call continued in the kernel after it was allowed, and without the backstop.
+/// Seen to fail with calls continued in the kernel after they were allowed, and without the second lock.
 #[test]
 fn a_path_that_changes_in_memory() {
     for call in ["open", "open-creat", "truncate", "chmod", "utime", "rename", "link", "unlink"] {
@@ -64,7 +64,7 @@ fn while_renaming(env: &Env, words: [&str; 3], program: &[&str]) -> Done {
 
 /// A link as last component leads now here and now there.
 ///
-/// Seen to fail with the last name opened without `RESOLVE_NO_SYMLINKS`.
+/// Seen to fail with calls continued in the kernel after they were allowed, and without the second lock.
 #[test]
 fn a_link_that_is_exchanged() {
     let env = Env::new();
@@ -80,6 +80,8 @@ fn a_link_that_is_exchanged() {
 }
 
 /// A file of the caller's and a link to somebody else's.
+///
+/// Seen to fail with the last name opened without `RESOLVE_NO_SYMLINKS`.
 #[test]
 fn a_file_that_becomes_a_link() {
     let env = Env::new();
@@ -93,6 +95,8 @@ fn a_file_that_becomes_a_link() {
 }
 
 /// A directory of the caller's and a link to somebody else's, in the middle of the path.
+///
+/// Seen to fail with calls continued in the kernel after they were allowed, and without the second lock.
 #[test]
 fn a_directory_that_becomes_a_link() {
     let env = Env::new();
@@ -141,7 +145,7 @@ fn a_directory_that_is_renamed() {
 
 /// The descriptor of a directory becomes another one's.
 ///
-/// Seen to fail with mkdirat and openat continued in the kernel, and without the backstop.
+/// Seen to fail with calls continued in the kernel after they were allowed, and without the second lock.
 #[test]
 fn a_descriptor_that_changes() {
     let env = Env::new();

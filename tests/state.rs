@@ -1,7 +1,7 @@
 //! The state of a process is inherited exactly, belongs to nobody else, and is locked for good.
 //!
-//! Seen to fail with: the tag not set (`States::change` left out: every `allow` has no effect), the tag looked up for
-//! the eldest instead of the caller (parents and siblings are allowed too), and `Lock::On` ignored by magic stats.
+//! Seen to fail with the state looked up and changed for the eldest instead of the caller (parents and siblings are
+//! allowed too), and with `Lock::On` ignored by magic stats (what is locked goes on).
 #![cfg(feature = "cli")]
 #![forbid(unsafe_code)]
 
