@@ -25,7 +25,7 @@ static volatile char path[4200];
 static char *first, *second;
 static int where;
 static atomic_int over;
-static long flips;
+static volatile long flips;
 
 static void *flip(void *unused)
 {
@@ -75,6 +75,8 @@ static void bytes(const char *call, int times)
 	for (where = 0; first[where] == second[where]; where++)
 		;
 	pthread_create(&thread, NULL, flip, NULL);
+	while (!flips)
+		;
 	for (int i = 0; i < times; i++) {
 		if (!strcmp(call, "open"))
 			put(syscall(SYS_open, p, O_WRONLY));
@@ -164,6 +166,8 @@ int main(int argc, char **argv)
 		second = argv[3];
 		dup2(open(first, O_RDONLY), 9);
 		pthread_create(&thread, NULL, retarget, NULL);
+		while (!flips)
+			;
 		for (int i = 0, n = atoi(argv[4]); i < n; i++) {
 			int made = mkdirat(9, "new", 0755);
 			if (made && errno == EEXIST)
