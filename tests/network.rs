@@ -636,6 +636,37 @@ signal.signal(signal.SIGPIPE, signal.SIG_DFL); c.sendmsg([b'x']); print('alive')
 }
 
 #[test]
+fn the_other_end_sees_the_callers_user() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(dir.path(), open).unwrap();
+    // As root the client becomes somebody else; as an ordinary user it cannot.
+    let text = r"
+path = A[0] + '/s'
+l = socket.socket(socket.AF_UNIX); l.bind(path); os.chmod(path, 0o777); l.listen()
+d = udp(socket.AF_UNIX); d.bind(path + 'd'); os.chmod(path + 'd', 0o777); d.setsockopt(socket.SOL_SOCKET, 16, 1)
+pid = os.fork()
+if pid == 0:
+    if os.getuid() == 0: os.setgroups([]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3)
+    me, u = os.getuid(), udp(socket.AF_UNIX)
+    send = lambda *who: u.sendmsg([b'x'], [(socket.SOL_SOCKET, 2, struct.pack('iII', *who))], 0, path + 'd')
+    socket.socket(socket.AF_UNIX).connect(path); u.sendto(b'x', path + 'd')
+    say(send, os.getpid(), me, os.getgid()); say(send, os.getpid(), 0, 0); say(send, 1, me, os.getgid())
+    os._exit(0)
+s = l.accept()[0]; os.waitpid(pid, 0)
+me = os.getuid() or 65534
+ids = lambda b: struct.unpack('iII', b)[1] == me
+print(ids(s.getsockopt(socket.SOL_SOCKET, 17, 12)), *[ids(d.recvmsg(9, 99)[1][0][2]) for _ in '12'])
+os.unlink(path); os.unlink(path + 'd')
+";
+    let expected = ["1", "EPERM", "EPERM", "True True True"];
+    let arguments = [dir.path().to_str().unwrap()];
+    native(text, &arguments).expect(&expected);
+    inside(&[], text, &arguments).expect(&expected);
+    inside(&[LOCAL], text, &arguments).expect(&expected);
+}
+
+#[test]
 fn large_streams_arrive_whole() {
     let text = r"
 import hashlib

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use landlock::{ABI, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
 
 use crate::gate::Shape;
+use crate::sys::process;
 
 /// A ruleset without rules, to be entered by the child. `None`: this kernel has no Landlock, or nothing is handled.
 pub(crate) fn ruleset(shape: &Shape) -> Result<Option<OwnedFd>, landlock::RulesetError> {
@@ -22,13 +23,16 @@ pub(crate) fn ruleset(shape: &Shape) -> Result<Option<OwnedFd>, landlock::Rulese
         // Not ReadFile: the kernel's own open of a program to execute needs it.
         files |= AccessFs::ReadDir;
     }
-    if files.is_empty() && !shape.network {
+    // Where we cannot duplicate the callers' sockets, a domain that refuses them would leave no network at all, even
+    // while the policy allows everything; and while it does not, the broker refuses every call.
+    let network = shape.network && process::can_duplicate();
+    if files.is_empty() && !network {
         return Ok(None);
     }
     if !files.is_empty() {
         ruleset = ruleset.handle_access(files)?;
     }
-    if shape.network {
+    if network {
         ruleset = ruleset.handle_access(AccessNet::BindTcp | AccessNet::ConnectTcp)?;
         ruleset = ruleset.scope(Scope::AbstractUnixSocket)?;
     }

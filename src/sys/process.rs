@@ -34,6 +34,13 @@ pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: CallerFd) -> Result<OwnedFd
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// Whether [`pidfd_getfd`] is there: the default filters of containers refuse it, to everybody alike.
+pub(crate) fn can_duplicate() -> bool {
+    let Some(this) = Pid::new(std::process::id() as i32) else { return false };
+    let Ok(pidfd) = pidfd_open(this) else { return false };
+    pidfd_getfd(std::os::fd::AsFd::as_fd(&pidfd), CallerFd(pidfd.as_raw_fd())).is_ok()
+}
+
 /// Reads the soft limit `resource` of a process by any of its threads: prlimit(2).
 pub(crate) fn limit(pid: Pid, resource: libc::__rlimit_resource_t) -> Result<u64> {
     let mut old = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };

@@ -20,7 +20,10 @@ use crate::tracee::Result;
 /// bind(2).
 pub(in super::super) fn bind(cx: &mut Cx<'_>) -> Result<Answer> {
     let (pointer, len) = (cx.value(0)?, cx.value_int(1)? as i32);
-    let socket = Socket::new(cx.duplicate()?)?;
+    // No address can be refused then, and a name in the file system the second lock refuses.
+    let left = cx.is_open()? && cx.supervisor.options.backstop;
+    let Some(fd) = cx.duplicate(left)? else { return Ok(Answer::Continue) };
+    let socket = Socket::new(fd)?;
     let raw = Raw::read(&cx.caller, pointer, len)?;
     let bound = match address::meaning(&socket, &raw, Use::Bind)? {
         Meaning::Path(path) => bind_path(cx, &socket, &path)?,
@@ -46,7 +49,8 @@ pub(in super::super) fn listen(cx: &mut Cx<'_>) -> Result<Answer> {
         return Ok(Answer::Continue);
     }
     let backlog = cx.caller.int(1);
-    let socket = Socket::new(cx.duplicate()?)?;
+    let Some(fd) = cx.duplicate(false)? else { return Err(Errno::EPERM.into()) };
+    let socket = Socket::new(fd)?;
     let binds = socket.is_inet() && socket.kind == libc::SOCK_STREAM && address::own(&socket)?.is_none();
     if binds {
         let any = match socket.domain {

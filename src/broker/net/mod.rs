@@ -79,12 +79,14 @@ impl Destination {
 }
 
 impl Cx<'_> {
-    /// Duplicates the caller's descriptor.
-    fn duplicate(&self) -> Result<OwnedFd> {
-        self.caller.duplicate(self.socket_number()).map_err(|stop| match stop {
-            Stop::Errno(Errno::EPERM) => cannot_duplicate(),
-            stop => stop,
-        })
+    /// Duplicates the caller's descriptor. `None`: a container's filter keeps us from it, and the call may be `left`
+    /// to the kernel.
+    fn duplicate(&self, left: bool) -> Result<Option<OwnedFd>> {
+        match self.caller.duplicate(self.socket_number()) {
+            Err(Stop::Errno(Errno::EPERM)) if left => Ok(None),
+            Err(Stop::Errno(Errno::EPERM)) => Err(cannot_duplicate()),
+            duplicate => duplicate.map(Some),
+        }
     }
 
     fn socket_number(&self) -> CallerFd {
@@ -104,11 +106,7 @@ impl Cx<'_> {
         if open && !self.supervisor.options.backstop {
             return Ok(None);
         }
-        match self.caller.duplicate(self.socket_number()) {
-            Err(Stop::Errno(Errno::EPERM)) if open => Ok(None),
-            Err(Stop::Errno(Errno::EPERM)) => Err(cannot_duplicate()),
-            duplicate => duplicate.map(Some),
-        }
+        self.duplicate(open)
     }
 
     /// Judges where a call goes: the same for connect and for all that send.
