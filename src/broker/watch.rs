@@ -13,6 +13,9 @@ use crate::sys::{Pid, process, seccomp};
 
 /// How long a signal may wait for its handler, at most about this.
 const TICK: Duration = Duration::from_millis(20);
+/// So many looks at nobody before the thread sleeps: most calls that may block do not, and come one after the other, and
+/// to wake it for each would cost more than they do.
+const PATIENCE: u32 = 25;
 
 /// Who is blocked.
 #[derive(Default)]
@@ -25,6 +28,8 @@ pub(crate) struct Watch {
 struct Slots {
     blocked: Vec<Blocked>,
     watching: bool,
+    /// The thread waits to be woken.
+    asleep: bool,
     ending: bool,
 }
 
@@ -53,7 +58,9 @@ impl Watch {
             // Without the thread a blocked call ends only with its caller's tree; the next one tries again.
             slots.watching = thread.spawn(move || shared.watch.run(&shared)).is_ok();
         }
-        supervisor.watch.wake.notify_one();
+        if slots.asleep {
+            supervisor.watch.wake.notify_one();
+        }
         Watched { supervisor, entry }
     }
 
@@ -72,9 +79,14 @@ impl Watch {
         use std::os::fd::AsFd;
         process::block_signals();
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut nobody = 0;
         while !slots.ending {
-            if slots.blocked.is_empty() {
+            nobody = if slots.blocked.is_empty() { nobody + 1 } else { 0 };
+            if nobody > PATIENCE {
+                slots.asleep = true;
                 slots = self.wake.wait(slots).unwrap_or_else(PoisonError::into_inner);
+                slots.asleep = false;
+                nobody = 0;
                 continue;
             }
             slots = self.wake.wait_timeout(slots, TICK).unwrap_or_else(PoisonError::into_inner).0;
