@@ -555,6 +555,14 @@ t = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); t.bind((0, 0)); print(
 }
 
 #[test]
+fn asking_for_a_source_address_is_refused_in_silence() {
+    let text = "say(udp().connect, ('127.0.0.1', 0)); say(udp().connect, ('127.0.0.1', 53))";
+    native(text, &[]).expect(&["ok", "ok"]);
+    inside(&[DENY], text, &[]).expect(&["ECONNREFUSED", "ECONNREFUSED"]).violations(1);
+    inside(&[DENY, "core/violation/raise_fail:true"], text, &[]).violations(2);
+}
+
+#[test]
 fn other_families_by_option() {
     let text = "say(lambda: bool(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15)))";
     let none = "core/allowlist/unsupported_socket_families:false";

@@ -25,6 +25,7 @@ pub(super) use socket::socket;
 
 use self::address::{Meaning, Raw};
 use super::cx::Cx;
+use crate::gate::Op;
 use crate::policy::{Address, NetMode, NetOp};
 use crate::resolve::{self, Base, Place};
 use crate::sys::{CallerFd, Errno, fs, net};
@@ -154,7 +155,15 @@ impl Cx<'_> {
             );
             return Err(Errno::ECONNREFUSED.into());
         }
+        // How getaddrinfo(3) asks for the source address of each result. A dry run goes on, and so reports it.
+        let probe = self.call.op == Op::Connect
+            && socket.kind == libc::SOCK_DGRAM
+            && matches!(address, Address::Inet(_, 0) | Address::Inet6 { port: 0, .. })
+            && !self.supervisor.options.dry_run;
         self.may_net(NetOp::Connect, address, fd, || {
+            if probe {
+                return Some(Errno::ECONNREFUSED);
+            }
             let connected = socket.kind != libc::SOCK_DGRAM && net::has_peer(socket.fd());
             connected.then_some(Errno::EISCONN)
         })
