@@ -216,13 +216,17 @@ fn languages() {
     expect(&done, &["1"]);
 }
 
-/// `[[ -e ]]` of zsh is access(2), where that of other shells is stat(2).
+/// `test -e` of zsh is access(2), where that of other shells is stat(2): there it is `test -c`, as esandbox says it.
 #[test]
-fn zsh_tests_existence_by_stat() {
+fn zsh_asks_by_another_test() {
     if !has("zsh") {
         return;
     }
     let env = Env::new();
-    let done = env.run("zsh").args(["-f", "-c", "test -e /dev/sydbox && echo magic"]).sandboxed().output();
-    expect(&done, &["magic"]);
+    for (test, natively, inside) in [("-e", "no", "no"), ("-c", "no", "yes")] {
+        let run =
+            env.run("zsh").args(["-f", "-c", &format!("test {test} /dev/sydbox && echo yes || echo no")]);
+        expect(&run.output(), &[natively]);
+        expect(&run.sandboxed().output(), &[inside]);
+    }
 }
