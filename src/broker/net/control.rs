@@ -77,7 +77,12 @@ fn items(layout: Layout, raw: &[u8]) -> std::result::Result<Vec<Item<'_>>, Errno
     let header = word + 8;
     let mut items = Vec::new();
     let mut at = 0;
-    while raw.len().saturating_sub(at) >= header {
+    loop {
+        let left = raw.len().saturating_sub(at);
+        // Of 32-bit callers the kernel takes whatever is behind an item for another one.
+        if left < header && (layout.wide || at == 0 || left == 0) {
+            return Ok(items);
+        }
         let len = usize::try_from(layout.word_at(raw, at)).map_err(|_| Errno::EINVAL)?;
         let int = |at: usize| -> i32 {
             let bytes = raw.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).unwrap_or_default();
@@ -90,7 +95,6 @@ fn items(layout: Layout, raw: &[u8]) -> std::result::Result<Vec<Item<'_>>, Errno
         items.push(Item { level, kind, data: &raw[at + header..at + len] });
         at = (at + len).next_multiple_of(word);
     }
-    Ok(items)
 }
 
 fn translate(cx: &Cx<'_>, socket: &Socket, items: &[Item<'_>]) -> Result<Control> {
@@ -222,6 +226,10 @@ mod tests {
             raw[..8].copy_from_slice(&len.to_le_bytes());
             assert_eq!(items(layout, &raw), Err(Errno::EINVAL), "{len}");
         }
+        let mut narrow = written(Layout { wide: false }, &[(1, 1, b"")]);
+        assert_eq!(items(Layout { wide: false }, &narrow).map(|items| items.len()), Ok(1));
+        narrow.push(0);
+        assert_eq!(items(Layout { wide: false }, &narrow), Err(Errno::EINVAL));
         for len in 0..16 {
             assert_eq!(items(layout, &good[..len]).map(|items| items.len()), Ok(0), "{len}");
         }
