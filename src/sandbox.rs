@@ -40,6 +40,7 @@ pub struct SandboxBuilder {
     require_backstop: bool,
     sink: Arc<dyn Sink>,
     gaps: Vec<String>,
+    without_scopes: bool,
 }
 
 impl SandboxBuilder {
@@ -129,6 +130,13 @@ impl SandboxBuilder {
         self
     }
 
+    /// Does without the scopes of the second lock, as on a kernel before Linux 6.12: for tests of what stands in.
+    #[doc(hidden)]
+    pub fn without_scopes(&mut self) -> &mut Self {
+        self.without_scopes = true;
+        self
+    }
+
     /// The filter that this sandbox would load: an array of `struct sock_filter`.
     ///
     /// # Errors
@@ -163,6 +171,9 @@ impl SandboxBuilder {
                 || self.arm_read
                 || state.mentions_read(),
             network: open || state.network != NetMode::Off,
+            signal: self.without_scopes || !broker::scopes_signals(),
+            shared_memory: state.shared_memory_writable,
+            file_control: state.file_control,
         }
     }
 }
@@ -199,6 +210,7 @@ impl Sandbox {
             require_backstop: false,
             sink: Arc::new(LogSink),
             gaps: Vec::new(),
+            without_scopes: false,
         }
     }
 
@@ -232,6 +244,20 @@ impl Sandbox {
             Err(mpsc::RecvError) => Err(Error::new(ErrorKind::System, "the supervisor failed to start")),
         }
     }
+}
+
+/// The limits that the child sets, of which it can take none back.
+fn limits(policy: &State) -> Vec<(u32, u64)> {
+    let limits = &policy.limits;
+    let set = [
+        (libc::RLIMIT_CPU, limits.cpu),
+        (libc::RLIMIT_AS, limits.memory),
+        (libc::RLIMIT_NOFILE, limits.files),
+        (libc::RLIMIT_NPROC, limits.processes),
+        (libc::RLIMIT_FSIZE, limits.filesize),
+        (libc::RLIMIT_CORE, Some(limits.core.unwrap_or(0))),
+    ];
+    set.into_iter().filter_map(|(resource, value)| Some((resource, value?))).collect()
 }
 
 /// Everything that one spawn needs, made ready before the fork.
@@ -273,7 +299,7 @@ impl Launch {
         let setup = Setup {
             filter: sandbox.filter.instructions.clone(),
             tag: states.first_tag(),
-            limits: vec![(libc::RLIMIT_CORE, 0)],
+            limits: limits(&policy),
             landlock,
             drop_caps: dropped_caps,
             send_listener: !has_pidfd_getfd,

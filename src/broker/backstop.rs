@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use landlock::{ABI, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
 
 use crate::gate::Shape;
-use crate::sys::process;
+use crate::sys::{probe, process};
 
 /// A ruleset without rules, to be entered by the child. `None`: this kernel has no Landlock, or nothing is handled.
 pub(crate) fn ruleset(shape: &Shape) -> Result<Option<OwnedFd>, landlock::RulesetError> {
@@ -26,7 +26,8 @@ pub(crate) fn ruleset(shape: &Shape) -> Result<Option<OwnedFd>, landlock::Rulese
     // Where we cannot duplicate the callers' sockets, a domain that refuses them would leave no network at all, even
     // while the policy allows everything; and while it does not, the broker refuses every call.
     let network = shape.network && process::can_duplicate();
-    if files.is_empty() && !network {
+    let signals = !shape.signal && scopes_signals();
+    if files.is_empty() && !network && !signals {
         return Ok(None);
     }
     if !files.is_empty() {
@@ -36,5 +37,13 @@ pub(crate) fn ruleset(shape: &Shape) -> Result<Option<OwnedFd>, landlock::Rulese
         ruleset = ruleset.handle_access(AccessNet::BindTcp | AccessNet::ConnectTcp)?;
         ruleset = ruleset.scope(Scope::AbstractUnixSocket)?;
     }
-    Ok(ruleset.scope(Scope::Signal)?.create()?.into())
+    if signals {
+        ruleset = ruleset.scope(Scope::Signal)?;
+    }
+    Ok(ruleset.create()?.into())
+}
+
+/// Whether the kernel can keep signals in the tree (Linux 6.12): elsewhere the broker judges them.
+pub(crate) fn scopes_signals() -> bool {
+    probe::landlock_abi().is_ok_and(|abi| abi >= 6)
 }

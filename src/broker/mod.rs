@@ -13,18 +13,20 @@ mod crew;
 mod cx;
 mod entries;
 mod exec;
+mod identity;
 mod judge;
 mod look;
 mod magic;
 mod net;
 mod open;
+mod signal;
 mod states;
 mod supervisor;
 mod tree;
 mod watch;
 mod worker;
 
-pub(crate) use backstop::ruleset;
+pub(crate) use backstop::{ruleset, scopes_signals};
 pub(crate) use crew::{Crew, is_over};
 pub(crate) use states::{Facts, States};
 pub(crate) use supervisor::{Options, Supervisor};
@@ -75,7 +77,11 @@ fn perform(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
         Op::Sendmsg => net::sendmsg(cx),
         Op::Sendmmsg => net::sendmmsg(cx),
         Op::Socket => net::socket(cx),
-        Op::Identity => worker::identity(cx),
-        Op::Umask => worker::umask(cx),
+        Op::Kill => signal::kill(cx),
+        Op::Tkill => signal::tkill(cx),
+        Op::Tgkill => signal::tgkill(cx),
+        Op::PidfdSignal => signal::pidfd_send_signal(cx),
+        Op::Identity => identity::identity(cx),
+        Op::Umask => identity::umask(cx),
     }
 }

@@ -4,14 +4,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::cx::{Answer, Cx};
-use super::states::{Facts, Tagged};
+use super::cx::Cx;
 use crate::sys::creds::{self, Caps};
-use crate::sys::{Errno, process};
-use crate::tracee::{Identity, Result, Stop};
+use crate::sys::process;
+use crate::tracee::{Identity, Result};
 
 /// Set when a caller's change of identity could not be written into its state: from then on everybody is looked at.
-static LOOK_AT_ALL: AtomicBool = AtomicBool::new(false);
+pub(super) static LOOK_AT_ALL: AtomicBool = AtomicBool::new(false);
 /// Guards the umask of the process, where threads cannot have their own (unshare refused by a container's filter).
 static UMASK: Mutex<()> = Mutex::new(());
 
@@ -162,39 +161,5 @@ impl Cx<'_> {
         let result = run(self);
         process::umask(old);
         Ok(result)
-    }
-}
-
-/// A call that changes who the caller is: remembered, then carried out by the kernel. Nothing depends on what it
-/// says: from now on the caller is looked at.
-pub(crate) fn identity(cx: &mut Cx<'_>) -> Result<Answer> {
-    let shares_fs = matches!(cx.row.name, "unshare" | "clone");
-    remember(cx, |facts| match shares_fs {
-        // umask(2) of one may then be that of another, or not that of its own process.
-        true => Facts { umask: None, ..facts },
-        false => Facts { identity_changed: true, ..facts },
-    })
-}
-
-/// umask(2): remembered, then carried out by the kernel. The mask is in a register, which nobody can change.
-pub(crate) fn umask(cx: &mut Cx<'_>) -> Result<Answer> {
-    let mask = cx.value_int(0)? & 0o777;
-    remember(cx, |facts| Facts { umask: facts.umask.map(|_| mask), ..facts })
-}
-
-fn remember(cx: &mut Cx<'_>, change: impl FnOnce(Facts) -> Facts) -> Result<Answer> {
-    let supervisor = cx.supervisor;
-    let changed = supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
-        let facts = change(present.facts.clone());
-        let next = (facts != present.facts).then(|| Tagged { policy: present.policy.clone(), facts });
-        Ok::<_, Errno>((next, ()))
-    });
-    match changed {
-        Ok(Ok(())) => Ok(Answer::Continue),
-        Err(Stop::Gone) => Err(Stop::Gone),
-        Ok(Err(_)) | Err(Stop::Errno(_)) => {
-            LOOK_AT_ALL.store(true, Ordering::Relaxed);
-            Ok(Answer::Continue)
-        }
     }
 }

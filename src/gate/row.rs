@@ -110,6 +110,12 @@ pub(crate) enum Class {
     WriteOrRead,
     /// `bind`: an address, and a new name in the file system where the address is one.
     Bind,
+    /// Signals; only where the second lock does not keep them in the tree (before Linux 6.12).
+    Signal,
+    /// Shared mappings that can be written: `core/restrict/shared_memory_writable`.
+    SharedMemory,
+    /// All but harmless commands of fcntl: `core/restrict/file_control`.
+    FileControl,
 }
 
 /// Which classes are trapped in one sandbox.
@@ -125,6 +131,12 @@ pub(crate) struct Shape {
     pub(crate) exec: bool,
     /// See [`Class::Network`].
     pub(crate) network: bool,
+    /// See [`Class::Signal`].
+    pub(crate) signal: bool,
+    /// See [`Class::SharedMemory`].
+    pub(crate) shared_memory: bool,
+    /// See [`Class::FileControl`].
+    pub(crate) file_control: bool,
 }
 
 impl Shape {
@@ -139,6 +151,9 @@ impl Shape {
             Class::Identity => self.write || self.read || self.network,
             Class::WriteOrRead => self.write || self.read,
             Class::Bind => self.network || self.write,
+            Class::Signal => self.signal,
+            Class::SharedMemory => self.shared_memory,
+            Class::FileControl => self.file_control,
         }
     }
 }
@@ -363,6 +378,14 @@ pub(crate) enum Op {
     Sendmmsg,
     /// `socket`, `socketpair`: the domain in register 0, type in 1, protocol in 2.
     Socket,
+    /// `kill`, `rt_sigqueueinfo`: value = pid, the signal in the next register.
+    Kill,
+    /// `tkill`: value = tid, the signal in the next register.
+    Tkill,
+    /// `tgkill`, `rt_tgsigqueueinfo`: value = pid, tid next, then the signal.
+    Tgkill,
+    /// `pidfd_send_signal`: at.dirfd = the pidfd; value = the signal.
+    PidfdSignal,
     /// A call that changes the caller's uid, gid, groups or capabilities.
     Identity,
     /// `umask`: value = mask.

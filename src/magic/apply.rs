@@ -110,6 +110,7 @@ pub(crate) fn apply_to(
 /// What `?` answers: whether it is true, or not off.
 fn is_on(value: Value) -> bool {
     match value {
+        Value::Amount(amount) => amount != 0,
         Value::Bool(value) => value,
         Value::Int(value) => value != 0,
         Value::Word(word) => !matches!(word, "off" | "literal"),

@@ -34,6 +34,8 @@ pub(crate) enum Value {
     Bool(bool),
     /// A number.
     Int(i32),
+    /// An amount.
+    Amount(u64),
     /// One of the option's words.
     Word(&'static str),
 }
@@ -76,6 +78,7 @@ impl fmt::Display for Value {
         match self {
             Self::Bool(value) => value.fmt(f),
             Self::Int(value) => value.fmt(f),
+            Self::Amount(value) => value.fmt(f),
             Self::Word(value) => f.write_str(value),
         }
     }

@@ -25,6 +25,8 @@ pub(super) enum Kind {
     Bool,
     /// An integer of at least -1.
     Int,
+    /// An amount: a number, with K, M or G behind it for powers of 1024.
+    Amount,
     Words(&'static [&'static str]),
     /// Anything: the option has no effect.
     Ignored,
@@ -101,6 +103,25 @@ macro_rules! ignored {
             set: |state, value| match value {
                 Value::Bool(false) | Value::Int(0) => state.ignored_off |= 1 << $bit,
                 _ => state.ignored_off &= !(1 << $bit),
+            },
+        }
+    };
+}
+
+/// A row of a resource limit.
+macro_rules! limit {
+    ($name:literal, $field:ident, $meaning:literal) => {
+        Row {
+            names: &[$name],
+            kind: Kind::Amount,
+            query: false,
+            startup: true,
+            meaning: $meaning,
+            get: |state| state.limits.$field.map_or(Value::Word("unlimited"), Value::Amount),
+            set: |state, value| {
+                if let Value::Amount(value) = value {
+                    state.limits.$field = Some(value);
+                }
             },
         }
     };
@@ -189,6 +210,12 @@ pub(super) const TABLE: &[Row] = &[
         allow_cmd,
         "cmd/exec may run programs outside the sandbox; startup only, except false"
     ),
+    limit!("core/limit/cpu", cpu, "seconds of CPU time of each process; startup only"),
+    limit!("core/limit/memory", memory, "bytes of address space of each process; startup only"),
+    limit!("core/limit/files", files, "open descriptors of each process; startup only"),
+    limit!("core/limit/processes", processes, "processes and threads of the user; startup only"),
+    limit!("core/limit/filesize", filesize, "bytes of a file that is written; startup only"),
+    limit!("core/limit/core", core, "bytes of a core dump; none unless it is set; startup only"),
     ignored!("core/trace/follow_fork", 0),
     ignored!("core/trace/exit_kill", 1),
     ignored!("core/trace/use_seccomp", 2),
@@ -281,6 +308,7 @@ pub(crate) fn options() -> impl Iterator<Item = OptionInfo> {
         values: match row.kind {
             Kind::Bool => ":true|false".to_owned(),
             Kind::Int => ":NUMBER".to_owned(),
+            Kind::Amount => ":NUMBER[K|M|G]".to_owned(),
             Kind::Words(words) => format!(":{}", words.join("|")),
             Kind::Ignored => ":…".to_owned(),
         },
@@ -316,6 +344,7 @@ mod tests {
             let values = match row.kind {
                 Kind::Bool | Kind::Ignored => vec![Value::Bool(false), Value::Bool(true)],
                 Kind::Int => vec![Value::Int(7), Value::Int(-1)],
+                Kind::Amount => vec![Value::Amount(0), Value::Amount(7)],
                 Kind::Words(words) => words.iter().map(|word| Value::Word(word)).collect(),
             };
             let mut state = State::default();

@@ -156,6 +156,9 @@ fn value(option: OptionId, text: &[u8], start: usize) -> Result<Value, SyntaxErr
             Some(Ok(number @ -1..=255)) => Ok(Value::Int(number)),
             _ => Err(SyntaxError::at(start, "expected a number from -1 to 255")),
         },
+        Kind::Amount => text.and_then(amount).map(Value::Amount).ok_or_else(|| {
+            SyntaxError::at(start, "expected a number, with K, M or G behind it for powers of 1024")
+        }),
         Kind::Words(words) => {
             // API 2 has a mode that denies without asking rules.
             let modes = words.len() > 2 && words[..3] == ["off", "allow", "deny"];
@@ -194,4 +197,16 @@ fn unknown(text: &[u8]) -> SyntaxError {
         _ => format!("expected {}; `{given}` is no command", alternatives(&near)),
     };
     SyntaxError::at(longest, message)
+}
+
+/// A number with an optional suffix.
+fn amount(text: &str) -> Option<u64> {
+    let (digits, shift) = match text.strip_suffix(['K', 'M', 'G']) {
+        Some(digits) if text.ends_with('K') => (digits, 10),
+        Some(digits) if text.ends_with('M') => (digits, 20),
+        Some(digits) => (digits, 30),
+        None => (text, 0),
+    };
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| digits.parse::<u64>().ok()?.checked_mul(1 << shift)).flatten()
 }

@@ -45,6 +45,8 @@ pub(crate) struct State {
     pub(crate) file_control: bool,
     /// No change to system ids.
     pub(crate) identity_change: bool,
+    /// Resource limits of the command.
+    pub(crate) limits: Limits,
     /// Connect only to what was bound in the sandbox, or to what a rule allows.
     pub(crate) restrict_connect: bool,
     /// Patterns tell upper case from lower case (of ASCII).
@@ -71,6 +73,23 @@ pub(crate) struct Lists {
     net_filter: List<AddressPattern>,
     kill: List<PathPattern>,
     resume: List<PathPattern>,
+}
+
+/// Resource limits to set before the command starts; what is not set is inherited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Seconds of CPU time.
+    pub(crate) cpu: Option<u64>,
+    /// Bytes of address space.
+    pub(crate) memory: Option<u64>,
+    /// Open descriptors.
+    pub(crate) files: Option<u64>,
+    /// Processes and threads of the user.
+    pub(crate) processes: Option<u64>,
+    /// Bytes of a file that is written.
+    pub(crate) filesize: Option<u64>,
+    /// Bytes of a core dump, which is 0 unless it is set: the kernel writes it where the process stands, unasked.
+    pub(crate) core: Option<u64>,
 }
 
 /// One of the lists of rules.
@@ -140,6 +159,7 @@ impl Default for State {
             shared_memory_writable: false,
             file_control: false,
             identity_change: true,
+            limits: Limits::default(),
             restrict_connect: false,
             case_sensitive: true,
             no_wildcard: NoWildcard::Literal,

@@ -168,6 +168,27 @@ pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()
     })
 }
 
+/// The process that a pidfd names, from what procfs says of it. `EBADF` where it is none.
+pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> Result<Pid> {
+    let path = format!("/proc/thread-self/fdinfo/{}", pidfd.as_raw_fd());
+    let text = std::fs::read_to_string(path).map_err(|_| super::Errno::EBADF)?;
+    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")).ok_or(super::Errno::EBADF)?;
+    // -1: it has ended.
+    pid.trim().parse().ok().and_then(Pid::new).ok_or(super::Errno::ESRCH)
+}
+
+/// The process group of a process: getpgid(2).
+pub(crate) fn getpgid(pid: Pid) -> Result<Pid> {
+    // SAFETY: no memory is passed.
+    Ok(Pid(check(unsafe { libc::getpgid(pid.raw()) }.into())? as i32))
+}
+
+/// Whether there is a process or thread of this number.
+pub(crate) fn exists(pid: Pid) -> bool {
+    // SAFETY: signal 0 only asks.
+    unit(unsafe { libc::kill(pid.raw(), 0) }.into()) != Err(super::Errno::ESRCH)
+}
+
 /// Sends `signal` to thread `tid` of process `tgid`: tgkill(2).
 pub(crate) fn tgkill(tgid: Pid, tid: Pid, signal: i32) -> Result<()> {
     // SAFETY: no memory is passed.

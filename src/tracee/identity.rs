@@ -10,6 +10,10 @@ pub(crate) struct Identity {
     pub(crate) uid: u32,
     /// Real group id.
     pub(crate) gid: u32,
+    /// Real, effective, saved and file system user id.
+    pub(crate) uids: [u32; 4],
+    /// The same of the group.
+    pub(crate) gids: [u32; 4],
     /// File system user id.
     pub(crate) fsuid: u32,
     /// File system group id.
@@ -33,6 +37,8 @@ impl Identity {
         Some(Self {
             uid: uid[0],
             gid: gid[0],
+            uids: uid,
+            gids: gid,
             fsuid: uid[3],
             fsgid: gid[3],
             groups: words(field(status, "Groups:")?).map(decimal).collect::<Option<_>>()?,

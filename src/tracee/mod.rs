@@ -182,16 +182,22 @@ impl<'s> Caller<'s> {
 
     /// Credentials, groups and umask of the calling thread, as they are now.
     pub(crate) fn identity(&self) -> Result<Identity> {
+        let identity = self.identity_of(self.call.tid)?;
+        self.check()?;
+        Ok(identity)
+    }
+
+    /// The same of another thread.
+    pub(crate) fn identity_of(&self, tid: Pid) -> Result<Identity> {
         // Groups: up to 65536 of at most 11 bytes.
         let mut small = [0; 4096];
-        let text = self.sight.proc.read(self.call.tid, "status", &mut small)?;
+        let text = self.sight.proc.read(tid, "status", &mut small)?;
         let identity = if text.len() < 4096 {
             Identity::parse(text)
         } else {
             let mut large = vec![0; 1 << 20];
-            Identity::parse(self.sight.proc.read(self.call.tid, "status", &mut large)?)
+            Identity::parse(self.sight.proc.read(tid, "status", &mut large)?)
         };
-        self.check()?;
         Ok(identity.ok_or(Errno::EPERM)?)
     }
 

@@ -22,6 +22,10 @@ const GARBAGE: u64 = 0xdead_beef_0000_0000;
 /// Every shape there is.
 fn shapes() -> impl Iterator<Item = Shape> {
     (0..32).map(|bits: u32| Shape {
+        // The last three stand alone: no rule looks at them and at another class.
+        signal: bits.is_multiple_of(2),
+        shared_memory: bits.is_multiple_of(3),
+        file_control: bits.is_multiple_of(5),
         magic: bits & 1 != 0,
         write: bits & 2 != 0,
         read: bits & 4 != 0,
@@ -30,8 +34,26 @@ fn shapes() -> impl Iterator<Item = Shape> {
     })
 }
 
-const NOTHING: Shape = Shape { magic: false, write: false, read: false, exec: false, network: false };
-const EVERYTHING: Shape = Shape { magic: true, write: true, read: true, exec: true, network: true };
+const NOTHING: Shape = Shape {
+    magic: false,
+    write: false,
+    read: false,
+    exec: false,
+    network: false,
+    signal: false,
+    shared_memory: false,
+    file_control: false,
+};
+const EVERYTHING: Shape = Shape {
+    magic: true,
+    write: true,
+    read: true,
+    exec: true,
+    network: true,
+    signal: true,
+    shared_memory: true,
+    file_control: true,
+};
 const WRITE: Shape = Shape { write: true, ..NOTHING };
 const NETWORK: Shape = Shape { network: true, ..NOTHING };
 const MAGIC: Shape = Shape { magic: true, ..NOTHING };

@@ -22,7 +22,7 @@ pub(super) static ROWS: &[Row] = &names!(Row::allow;
     poll ppoll ppoll_time64 select _newselect pselect6 pselect6_time64
     epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2
     // Memory.
-    mmap mmap2 munmap mremap mprotect brk msync mincore madvise remap_file_pages
+    munmap mremap mprotect brk msync mincore madvise remap_file_pages
     mlock mlock2 munlock mlockall munlockall pkey_mprotect pkey_alloc pkey_free
     mbind set_mempolicy get_mempolicy set_mempolicy_home_node membarrier
     // Threads.

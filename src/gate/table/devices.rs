@@ -114,13 +114,22 @@ pub(super) static ROWS: &[Row] = &[
         Allow,
     )
     .call(Call::new(Op::FsIoctl, At::fd(0)).value(1)),
-    Row::new("fcntl", FCNTL, Allow),
-    Row::new("fcntl64", FCNTL, Allow),
+    Row::new("fcntl", FCNTL, CONTROL),
+    Row::new("fcntl64", FCNTL, CONTROL),
 ];
 
 const F_SETSIG: u32 = 10;
 const F_SETOWN_EX: u32 = 15;
 const F_SETDELEG: u32 = 1040;
+
+/// A command of fcntl that is not known to be harmless.
+const CONTROL: Action =
+    RefuseIn(Class::FileControl, Errno::EPERM, "only harmless commands of fcntl are wanted");
+
+/// A command of fcntl that changes nothing but the caller's own descriptor, and locks.
+macro_rules! harmless {
+    ($($command:expr),*) => { [$(Rule::when(&[Cond::is(1, $command as u32)], Allow)),*] };
+}
 
 /// A descriptor's owner gets the signals that its events send, and no check is made at the time of the
 /// event that could stop them. Taking the owner away and choosing SIGIO (both zero) is harmless.
@@ -133,7 +142,51 @@ static FCNTL: &[Rule] = &[
     Rule::when(&[Cond::is(1, libc::F_NOTIFY as u32)], SIGNALS),
     Rule::when(&[Cond::is(1, libc::F_SETLEASE as u32)], LEASE),
     Rule::when(&[Cond::is(1, F_SETDELEG)], LEASE),
+    // 12 to 14: F_GETLK64, F_SETLK64, F_SETLKW64 of 32-bit programs.
+    HARMLESS[0],
+    HARMLESS[1],
+    HARMLESS[2],
+    HARMLESS[3],
+    HARMLESS[4],
+    HARMLESS[5],
+    HARMLESS[6],
+    HARMLESS[7],
+    HARMLESS[8],
+    HARMLESS[9],
+    HARMLESS[10],
+    HARMLESS[11],
+    HARMLESS[12],
+    HARMLESS[13],
+    HARMLESS[14],
+    HARMLESS[15],
+    HARMLESS[16],
+    HARMLESS[17],
+    HARMLESS[18],
+    HARMLESS[19],
 ];
+
+const HARMLESS: [Rule; 20] = harmless!(
+    libc::F_DUPFD,
+    libc::F_GETFD,
+    libc::F_SETFD,
+    libc::F_GETFL,
+    libc::F_SETFL,
+    libc::F_GETLK,
+    libc::F_SETLK,
+    libc::F_SETLKW,
+    libc::F_GETOWN,
+    12,
+    13,
+    14,
+    libc::F_OFD_GETLK,
+    libc::F_OFD_SETLK,
+    libc::F_OFD_SETLKW,
+    libc::F_DUPFD_CLOEXEC,
+    libc::F_SETPIPE_SZ,
+    libc::F_GETPIPE_SZ,
+    libc::F_ADD_SEALS,
+    libc::F_GET_SEALS
+);
 
 /// What the kernel answers when the file is open elsewhere, so programs are ready for it.
 const LEASE: Action = Refuse(Errno::EAGAIN, "a lease stalls the supervisor's opens of the file");

@@ -3,7 +3,7 @@
 
 use nix::errno::Errno;
 
-use super::super::row::Action::{self, Allow, Pretend, Refuse};
+use super::super::row::Action::{self, Allow, Pretend, Refuse, RefuseIn};
 use super::super::row::{At, Call, Class, Cond, Op, Row, Rule};
 
 /// Namespaces that `clone` and `unshare` make.
@@ -25,6 +25,12 @@ const OTHERS: Action = Refuse(Errno::EPERM, "the process could be outside, or th
 /// The kernel lost interest in the limit in 2.4.25, so nothing can tell the difference.
 const TAG: Action = Pretend("the limit is where the sandbox keeps the state of the process");
 
+/// Bit 0 of the flags: MAP_SHARED, and MAP_SHARED_VALIDATE.
+static SHARED: &[Rule] = &[Rule::when(
+    &[Cond::any(2, libc::PROT_WRITE as u32), Cond::any(3, 1)],
+    RefuseIn(Class::SharedMemory, Errno::EPERM, "shared memory that can be written is not wanted"),
+)];
+
 /// The umask is then no longer one of the whole process, and of that alone.
 const FS: Action = Action::Notify(Class::Identity);
 
@@ -43,6 +49,8 @@ macro_rules! only_self {
 }
 
 pub(super) static ROWS: &[Row] = &[
+    Row::new("mmap", SHARED, Allow),
+    Row::new("mmap2", SHARED, Allow),
     // New processes. The flags of clone are an int in effect: the kernel cuts them to 32 bits.
     Row::allow("fork"),
     Row::allow("vfork"),
@@ -146,12 +154,12 @@ const WATCH: Action = Refuse(Errno::EPERM, "it opens files, or holds up those wh
 /// Calls that send a signal, or make what can send one. Where the backstop scopes signals they belong to
 /// the kernel.
 pub(super) static SIGNALS: &[Row] = &[
-    Row::allow("kill"),
-    Row::allow("tkill"),
-    Row::allow("tgkill"),
-    Row::allow("rt_sigqueueinfo"),
-    Row::allow("rt_tgsigqueueinfo"),
-    Row::allow("pidfd_send_signal"),
+    Row::notify("kill", Class::Signal, Call::new(Op::Kill, At::NONE).value(0)),
+    Row::notify("tkill", Class::Signal, Call::new(Op::Tkill, At::NONE).value(0)),
+    Row::notify("tgkill", Class::Signal, Call::new(Op::Tgkill, At::NONE).value(0)),
+    Row::notify("rt_sigqueueinfo", Class::Signal, Call::new(Op::Kill, At::NONE).value(0)),
+    Row::notify("rt_tgsigqueueinfo", Class::Signal, Call::new(Op::Tgkill, At::NONE).value(0)),
+    Row::notify("pidfd_send_signal", Class::Signal, Call::new(Op::PidfdSignal, At::fd(0)).value(1)),
     Row::allow("pidfd_open"),
     Row::allow("process_mrelease"),
 ];
