@@ -52,6 +52,11 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("sydbox is built on seccomp user notification and Landlock, which only Linux has");
 
+#[cfg(not(target_arch = "x86_64"))]
+compile_error!(
+    "sydbox knows the system calls of x86-64 and of 32-bit programs on it, and of nothing else yet"
+);
+
 mod broker;
 pub mod client;
 mod error;

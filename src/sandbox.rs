@@ -228,7 +228,6 @@ impl Sandbox {
     /// [`ErrorKind::NotFound`] and [`ErrorKind::NotExecutable`] for the command; [`ErrorKind::Nested`] inside
     /// another sandbox of this kind; [`ErrorKind::System`] for what the kernel refused.
     pub fn spawn(&self, command: Command) -> Result<Child> {
-        process::raise_nofile();
         process::install_interrupt_handler();
         let launch = Launch::new(self)?;
         let (tell, told) = mpsc::channel();
@@ -247,17 +246,20 @@ impl Sandbox {
 }
 
 /// The limits that the child sets, of which it can take none back.
-fn limits(policy: &State) -> Vec<(u32, u64)> {
+fn limits(policy: &State) -> Vec<(u32, u64, u64)> {
     let limits = &policy.limits;
     let set = [
         (libc::RLIMIT_CPU, limits.cpu),
         (libc::RLIMIT_AS, limits.memory),
-        (libc::RLIMIT_NOFILE, limits.files),
         (libc::RLIMIT_NPROC, limits.processes),
         (libc::RLIMIT_FSIZE, limits.filesize),
         (libc::RLIMIT_CORE, Some(limits.core.unwrap_or(0))),
     ];
-    set.into_iter().filter_map(|(resource, value)| Some((resource, value?))).collect()
+    // Ours is raised, that of the command is not.
+    let (soft, hard) = process::raise_nofile();
+    let files = limits.files.map_or((soft, hard), |files| (files, files));
+    let set = set.into_iter().filter_map(|(resource, value)| Some((resource, value?, value?)));
+    set.chain([(libc::RLIMIT_NOFILE, files.0, files.1)]).collect()
 }
 
 /// Everything that one spawn needs, made ready before the fork.

@@ -309,7 +309,7 @@ fn own_files_are_the_same() {
 /// reading, links, and renaming what it is called by. Each of them succeeds without the sandbox.
 ///
 /// Seen to fail with `Place::Own` for whatever a descriptor or a magic link leads to (reopening, and calls by
-/// descriptor), the source of link not judged (hard links), `keep_anchors` and `keep_tree` left out (the directory above a
+/// descriptor), the source of link not judged (hard links), `keep_anchors` and `keep_content` left out (the directory above a
 /// deny rule), and fchmod not trapped.
 #[test]
 fn there_is_no_way_round() {

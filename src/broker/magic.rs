@@ -51,13 +51,15 @@ pub(super) fn stat(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
     // block while states change.
     cx.caller.write(buffer, answer)?;
     let supervisor = cx.supervisor;
+    let mut changed = None;
+    let before = cx.state()?.policy.clone();
     let done = supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
         if present.policy.lock == Lock::On {
             return Err(None::<magic::Refusal>);
         }
         match magic::apply(&parsed, &present.policy, &supervisor.options.arming).map_err(Some)? {
             Outcome::Changed(policy) => {
-                supervisor.adopt(&policy);
+                changed = Some(policy.clone());
                 Ok((Some(Tagged { policy: policy.into(), facts: present.facts.clone() }), true))
             }
             Outcome::Yes => Ok((None, true)),
@@ -65,7 +67,11 @@ pub(super) fn stat(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
         }
     })?;
     match done {
-        Ok(true) => Ok(Answer::Value(0)),
+        Ok(true) => {
+            // What is of the whole sandbox, if this command was about that.
+            changed.iter().for_each(|after| supervisor.adopt(Some(&before), after));
+            Ok(Answer::Value(0))
+        }
         Ok(false) => Err(Errno::ENOENT.into()),
         // Another thread of the caller locked it meanwhile.
         Err(None) => Err(Errno::ENOENT.into()),

@@ -89,14 +89,18 @@ impl Supervisor {
             starting: Mutex::new(Some(socket)),
             started: AtomicBool::new(false),
         };
-        supervisor.adopt(first);
+        supervisor.adopt(None, first);
         supervisor
     }
 
-    /// Takes over what in a state is of the whole sandbox.
-    pub(crate) fn adopt(&self, state: &State) {
-        self.wait_all.store(state.exit_wait_all, Ordering::Relaxed);
-        self.exit_code.store(state.exit_code, Ordering::Relaxed);
+    /// Takes over what in a state is of the whole sandbox, as far as it differs from the state before.
+    pub(crate) fn adopt(&self, before: Option<&State>, state: &State) {
+        if before.is_none_or(|before| before.exit_wait_all != state.exit_wait_all) {
+            self.wait_all.store(state.exit_wait_all, Ordering::Relaxed);
+        }
+        if before.is_none_or(|before| before.exit_code != state.exit_code) {
+            self.exit_code.store(state.exit_code, Ordering::Relaxed);
+        }
     }
 
     /// Lets the eldest go on: the listener is in good hands.

@@ -3,7 +3,6 @@
 //! Three dialects are understood, and all become the same commands: sections (`core/sandbox/write:deny`), verbs
 //! (`enable_path`) and the words of the first API (`sandbox/net`).
 #![forbid(unsafe_code)]
-// Until the broker and the builder use it all.
 
 mod apply;
 mod command;

@@ -2,7 +2,6 @@
 //!
 //! A [`State`] is immutable once shared; a change makes a new one, and the lists it did not touch stay shared.
 #![forbid(unsafe_code)]
-// Until the broker and the builder use it all.
 
 mod address;
 mod escape;

@@ -4,7 +4,6 @@
 //! `${NAME}`, `${NAME:-otherwise}` and `~` at the start of a path are replaced. What replaces them in a pattern
 //! matches literally. `${CWD}` is the directory the sandbox starts in.
 #![forbid(unsafe_code)]
-// Until the broker and the builder use it all.
 
 mod expand;
 mod search;
@@ -74,10 +73,11 @@ impl Context {
         Self { cwd: cwd.as_os_str().to_owned().into_vec(), variable: Box::new(variable), system }
     }
 
-    /// The value of a variable; an empty one counts as none, so that `${HOME}/***` can never be everything.
+    /// The value of a variable; an empty one counts as none, and so does the root, so that `${HOME}/***` can never be
+    /// everything.
     fn get(&self, name: &str) -> Option<Vec<u8>> {
         let value = if name == "CWD" { self.cwd.clone() } else { (self.variable)(name)?.into_vec() };
-        (!value.is_empty()).then_some(value)
+        value.iter().any(|byte| *byte != b'/').then_some(value)
     }
 }
 

@@ -18,8 +18,8 @@ pub(crate) struct Setup {
     pub(crate) filter: Vec<libc::sock_filter>,
     /// The number of the first state: soft and hard `RLIMIT_LOCKS`.
     pub(crate) tag: u64,
-    /// Soft and hard limits to set.
-    pub(crate) limits: Vec<(libc::__rlimit_resource_t, u64)>,
+    /// Limits to set, soft and hard.
+    pub(crate) limits: Vec<(libc::__rlimit_resource_t, u64, u64)>,
     /// A Landlock ruleset to enter, if the kernel has it.
     pub(crate) landlock: Option<OwnedFd>,
     /// Capabilities that are given up.
@@ -154,9 +154,9 @@ fn steps(setup: &Setup) -> std::result::Result<(), (Step, Errno)> {
     // SAFETY: prctl and setrlimit with plain numbers and one `rlimit64` read by the kernel.
     unsafe {
         unit(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL).into()).map_err(at(Step::DeathSignal))?;
-        let tag = [(libc::RLIMIT_LOCKS, setup.tag)];
-        for (resource, value) in tag.iter().chain(&setup.limits) {
-            let limit = libc::rlimit64 { rlim_cur: *value, rlim_max: *value };
+        let tag = [(libc::RLIMIT_LOCKS, setup.tag, setup.tag)];
+        for (resource, soft, hard) in tag.iter().chain(&setup.limits) {
+            let limit = libc::rlimit64 { rlim_cur: *soft, rlim_max: *hard };
             unit(libc::setrlimit64(*resource, &raw const limit).into()).map_err(at(Step::Limits))?;
         }
         unit(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into()).map_err(at(Step::NoNewPrivs))?;

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 
 use super::{CallerFd, Pid, Result, check, unit};
 
@@ -64,16 +64,21 @@ pub(crate) fn own_hard_limit(resource: libc::__rlimit_resource_t) -> Result<u64>
     Ok(old.rlim_max)
 }
 
-/// Raises our own soft limit of open descriptors to the hard one, so that many callers can be served.
-pub(crate) fn raise_nofile() {
-    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the kernel writes one `rlimit64`, and then reads it.
-    unsafe {
-        if libc::getrlimit64(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && limit.rlim_cur < limit.rlim_max {
+/// Raises our own soft limit of open descriptors to the hard one, so that many callers can be served. Returns what
+/// both were at first, for those that are not us.
+pub(crate) fn raise_nofile() -> (u64, u64) {
+    static FIRST: OnceLock<(u64, u64)> = OnceLock::new();
+    *FIRST.get_or_init(|| {
+        let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the kernel writes one `rlimit64`, and then reads it.
+        unsafe {
+            libc::getrlimit64(libc::RLIMIT_NOFILE, &raw mut limit);
+            let first = (limit.rlim_cur, limit.rlim_max);
             limit.rlim_cur = limit.rlim_max;
             libc::setrlimit64(libc::RLIMIT_NOFILE, &raw const limit);
+            first
         }
-    }
+    })
 }
 
 /// Our own thread's id.
