@@ -69,13 +69,12 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     };
     let mut command = Command::new(program);
     command.args(arguments).env("SYDBOX_ACTIVE", env!("CARGO_PKG_VERSION"));
-    let output = output::sink(matches, &environment)?;
-    let violations = Arc::new(Repeater::new(output));
+    let place = output::Place::open(matches, &environment)?;
+    let violations = Arc::new(Repeater::new(place.sink()?));
     builder.violations(Arc::clone(&violations) as Arc<dyn Sink>);
     let ended = supervise(&builder, command, || {
-        // Where the place for reports cannot be opened again, the rest of the tree is refused in silence.
-        let output = output::sink(matches, &environment).unwrap_or_else(|_| Arc::new(output::Nowhere));
-        Arc::new(Repeater::new(output))
+        // Where no thread can be had for reports, the rest of the tree is refused in silence.
+        Arc::new(Repeater::new(place.sink().unwrap_or_else(|_| Arc::new(output::Nowhere))))
     });
     violations.flush();
     ended

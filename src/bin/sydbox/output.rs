@@ -60,49 +60,57 @@ impl Sink for Nowhere {
     fn violation(&self, _: &sydbox::Violation) {}
 }
 
-/// The sink that the options name.
-pub(crate) fn sink(matches: &ArgMatches, environment: &Environment) -> Result<Arc<dyn Sink>, Failure> {
-    let file = matches.get_one::<PathBuf>("log").cloned();
-    let number = matches.get_one::<i32>("log-fd");
-    let writer: Box<dyn Destination> = match (file, number) {
-        (None, Some(&number)) => Box::new(File::from(
-            sydbox::command::inherited(number)
-                .map_err(|error| Failure::new(format!("--log-fd {number}: {error}")))?,
-        )),
-        (Some(file), _) => Box::new(append(file)?),
-        (None, None) => match environment.get("SYDBOX_LOG") {
-            Some(file) => Box::new(append(file.into())?),
-            None => Box::new(io::stderr()),
-        },
-    };
-    let thread = |error| Failure::new(format!("cannot start a thread for reports: {error}"));
-    if matches.get_one::<String>("log-format").is_some_and(|format| format == "json") {
-        return Ok(Arc::new(JsonSink::new(writer).map_err(thread)?));
+/// Where violations go, as the options say. Opened once: a name may lead somewhere else when the command has run.
+pub(crate) struct Place {
+    /// `None`: standard error.
+    file: Option<File>,
+    json: bool,
+    coloured: bool,
+}
+
+impl Place {
+    /// Opens it.
+    pub(crate) fn open(matches: &ArgMatches, environment: &Environment) -> Result<Self, Failure> {
+        let path = matches.get_one::<PathBuf>("log").cloned();
+        let file = match (path, matches.get_one::<i32>("log-fd")) {
+            (None, Some(&number)) => {
+                let inherited = sydbox::command::inherited(number);
+                let inherited =
+                    inherited.map_err(|error| Failure::new(format!("--log-fd {number}: {error}")))?;
+                Some(File::from(inherited))
+            }
+            (Some(path), _) => Some(append(path)?),
+            (None, None) => environment.get("SYDBOX_LOG").map(|path| append(path.into())).transpose()?,
+        };
+        let is_terminal = file.as_ref().map_or_else(|| io::stderr().is_terminal(), File::is_terminal);
+        let coloured = match matches.get_one::<String>("color").map(String::as_str) {
+            Some("always") => true,
+            Some("never") => false,
+            _ => {
+                let unwanted =
+                    ["NO_COLOR", "SYDBOX_NO_COLOUR"].iter().any(|name| environment.get(name).is_some());
+                !unwanted && is_terminal
+            }
+        };
+        let json = matches.get_one::<String>("log-format").is_some_and(|format| format == "json");
+        Ok(Self { file, json, coloured })
     }
-    let coloured = match matches.get_one::<String>("color").map(String::as_str) {
-        Some("always") => true,
-        Some("never") => false,
-        _ => {
-            let unwanted =
-                ["NO_COLOR", "SYDBOX_NO_COLOUR"].iter().any(|name| environment.get(name).is_some());
-            !unwanted && writer.is_a_terminal()
+
+    /// A sink that writes there, with a thread of its own.
+    pub(crate) fn sink(&self) -> Result<Arc<dyn Sink>, Failure> {
+        let failed = |error| Failure::new(format!("cannot start to report: {error}"));
+        let writer: Box<dyn Write + Send> = match &self.file {
+            Some(file) => Box::new(file.try_clone().map_err(failed)?),
+            None => Box::new(io::stderr()),
+        };
+        if self.json {
+            return Ok(Arc::new(JsonSink::new(writer).map_err(failed)?));
         }
-    };
-    Ok(Arc::new(TextSink::new(writer).map_err(thread)?.coloured(coloured)))
+        Ok(Arc::new(TextSink::new(writer).map_err(failed)?.coloured(self.coloured)))
+    }
 }
 
 fn append(file: PathBuf) -> Result<File, Failure> {
     let opened = OpenOptions::new().append(true).create(true).open(&file);
     opened.map_err(|error| Failure::new(format!("cannot open the log {}: {error}", file.display())))
-}
-
-/// What violations can be written to.
-trait Destination: Write + Send {
-    fn is_a_terminal(&self) -> bool;
-}
-
-impl<T: Write + Send + IsTerminal> Destination for T {
-    fn is_a_terminal(&self) -> bool {
-        self.is_terminal()
-    }
 }
