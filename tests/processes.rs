@@ -21,7 +21,7 @@ impl Victim {
     }
 
     /// Whether it ends as it would if nobody had sent it a signal.
-    fn is_unharmed(mut self) -> bool {
+    fn ends_well(mut self) -> bool {
         drop(self.0.stdin.take());
         self.0.wait().unwrap().success()
     }
@@ -84,7 +84,7 @@ fn signals_stay_in_the_tree() {
                 let (said, what) = line.split_once(' ').unwrap();
                 assert_eq!((said, what == "done"), (name, !sandboxed), "scopes {scopes}: {line}");
             }
-            assert_eq!(victim.is_unharmed(), sandboxed, "scopes {scopes}");
+            assert_eq!(victim.ends_well(), sandboxed, "scopes {scopes}");
         }
     }
 }
