@@ -410,7 +410,7 @@ impl Meet {
         if let Err(errno) = seccomp::set_sync_wake_up(listener.as_fd()) {
             log::debug!("no synchronous wake-up, calls take longer: {errno}");
         }
-        let sight = Sight { listener, proc, memory: Access::detect() };
+        let sight = Sight { listener, proc, memory: Access::detect(), tags: states.tags() };
         states.learn(first_facts(&sight, pid));
         let supervisor = Arc::new(Supervisor::new(sight, states, options, pid.raw(), ours, &policy));
         let crew = Crew::start(Arc::clone(&supervisor))

@@ -5,12 +5,15 @@
 #![forbid(unsafe_code)]
 
 mod identity;
+mod tag;
 
 use std::cell::Cell;
 use std::ffi::CStr;
+use std::ops::RangeInclusive;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub(crate) use identity::{Identity, parent, status_mask, threads};
+pub(crate) use tag::tag;
 
 use crate::sys::fs::Proc;
 use crate::sys::memory::Access;
@@ -30,6 +33,18 @@ pub(crate) struct Sight {
     pub(crate) proc: Proc,
     /// How memory is reached.
     pub(crate) memory: Access,
+    /// The numbers of states by which processes of the tree are known.
+    pub(crate) tags: RangeInclusive<u64>,
+}
+
+impl Sight {
+    /// Whether a process, named by any of its threads, is of the tree. One that is gone is of no interest, and counts.
+    pub(crate) fn is_of_tree(&self, pid: Pid) -> bool {
+        match tag(&self.proc, pid) {
+            Ok(tag) => self.tags.contains(&tag),
+            Err(stop) => stop == Stop::Gone,
+        }
+    }
 }
 
 /// Why a call is not answered with a result.
