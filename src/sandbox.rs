@@ -429,7 +429,10 @@ fn first_facts(sight: &Sight, pid: Pid) -> Facts {
     let (child, own) = (identity(pid), identity(process::gettid()));
     match (child, own) {
         (Some(child), Some(own)) => Facts {
-            identity_changed: (child.uid, child.gid, child.fsuid, child.fsgid, &child.groups)
+            // Capabilities of another user than root, or of a root that is none, do not outlive the exec.
+            identity_changed: own.fsuid != 0
+                || creds::securebits() != 0
+                || (child.uid, child.gid, child.fsuid, child.fsgid, &child.groups)
                 != (own.uid, own.gid, own.fsuid, own.fsgid, &own.groups),
             umask: Some(child.umask),
             exec: None,
