@@ -227,6 +227,13 @@ impl<'s> Caller<'s> {
         Ok(identity::terminal(text).filter(|device| *device != 0))
     }
 
+    /// Where the stack of the calling process began: another place after each exec.
+    pub(crate) fn stack_start(&self) -> Result<u64> {
+        let mut buf = [0; 1024];
+        let text = self.sight.proc.read(self.call.tid, "stat", &mut buf)?;
+        Ok(identity::stack_start(text).ok_or(Errno::EPERM)?)
+    }
+
     /// Pins the working directory.
     pub(crate) fn cwd(&self) -> Result<OwnedFd> {
         Ok(self.sight.proc.cwd(self.call.tid)?)
