@@ -19,6 +19,7 @@ const CLONE_NEW: u32 = (libc::CLONE_NEWNS
 const CLONE_NEWTIME: u32 = 0x80;
 
 const CLONE_THREAD: u32 = libc::CLONE_THREAD as u32;
+const CLONE_PARENT: u32 = libc::CLONE_PARENT as u32;
 const CLONE_FS: u32 = libc::CLONE_FS as u32;
 
 const RLIMIT_LOCKS: u32 = 10;
@@ -56,6 +57,10 @@ pub(super) static ROWS: &[Row] = &[
         "clone",
         &[
             Rule::when(&[Cond::any(0, CLONE_NEW)], NAMESPACE),
+            Rule::when(
+                &[Cond::Low { arg: 0, mask: CLONE_THREAD | CLONE_PARENT, is: CLONE_PARENT }],
+                Refuse(Errno::EINVAL, "the eldest's sibling is a child of the supervisor, which waits for its own only"),
+            ),
             // A thread shares the umask of its process, another process does not, unless they are made otherwise.
             Rule::when(
                 &[Cond::Low { arg: 0, mask: CLONE_THREAD | CLONE_FS, is: CLONE_THREAD }],
