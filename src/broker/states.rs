@@ -142,6 +142,11 @@ impl States {
         }
     }
 
+    /// Whether there are so few that nobody needs to be sparing with numbers.
+    pub(crate) fn are_few(&self) -> bool {
+        (self.len.load(Ordering::Acquire) as u64) < NUMBERS >> 6
+    }
+
     /// All numbers that this sandbox has or may hand out.
     pub(crate) fn tags(&self) -> RangeInclusive<u64> {
         self.base - (NUMBERS - 1)..=self.base
