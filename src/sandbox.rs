@@ -433,7 +433,7 @@ fn first_facts(sight: &Sight, pid: Pid) -> Facts {
             identity_changed: own.fsuid != 0
                 || creds::securebits() != 0
                 || (child.uid, child.gid, child.fsuid, child.fsgid, &child.groups)
-                != (own.uid, own.gid, own.fsuid, own.fsgid, &own.groups),
+                    != (own.uid, own.gid, own.fsuid, own.fsgid, &own.groups),
             umask: Some(child.umask),
             exec: None,
         },

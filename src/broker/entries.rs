@@ -66,7 +66,9 @@ pub(super) fn mknod(cx: &mut Cx<'_>) -> Result<Answer> {
     cx.as_caller(|cx| {
         let entry = resolve::entry(&cx.caller, base, path.as_c())?;
         creating(cx, &entry, true, || format!(", {}", arguments::mode(mode)))?;
-        if mode & libc::S_IFMT == libc::S_IFBLK || mode & libc::S_IFMT == libc::S_IFCHR && !is_harmless(device) {
+        if mode & libc::S_IFMT == libc::S_IFBLK
+            || mode & libc::S_IFMT == libc::S_IFCHR && !is_harmless(device)
+        {
             // A raw disk is every file on it, and a device is what its number says, not what its path does: also
             // root's tree is without this part of CAP_MKNOD.
             return Err(Errno::EPERM.into());

@@ -207,7 +207,9 @@ fn settle(cx: &mut Cx<'_>, approved: Option<Approved>, resumes: bool) -> Result<
     cx.caller.check()?;
     let files = approved.and_then(|approved| approved.files);
     if resumes && files.is_none() {
-        log::warn!("a program of a format that only the kernel knows is not resumed: nothing tells that it runs");
+        log::warn!(
+            "a program of a format that only the kernel knows is not resumed: nothing tells that it runs"
+        );
     }
     if files.is_none() && cx.state()?.policy.lock != Lock::Exec {
         return Ok(Answer::Continue);
@@ -278,7 +280,11 @@ pub(super) fn verify(cx: &Cx<'_>, approval: &Arc<Approval>) -> Result<Option<Arc
                 _ => {}
             }
             let sight = &cx.supervisor.sight;
-            if resumes { Ok(Some(cx.supervisor.states.of(&sight.proc, cx.caller.call.tid)?)) } else { Ok(None) }
+            if resumes {
+                Ok(Some(cx.supervisor.states.of(&sight.proc, cx.caller.call.tid)?))
+            } else {
+                Ok(None)
+            }
         }
         Ok(_) | Err(_) => {
             let tgid = cx.caller.tgid()?;

@@ -59,13 +59,13 @@ pub(super) static ROWS: &[Row] = &[
             Rule::when(&[Cond::any(0, CLONE_NEW)], NAMESPACE),
             Rule::when(
                 &[Cond::Low { arg: 0, mask: CLONE_THREAD | CLONE_PARENT, is: CLONE_PARENT }],
-                Refuse(Errno::EINVAL, "the eldest's sibling is a child of the supervisor, which waits for its own only"),
+                Refuse(
+                    Errno::EINVAL,
+                    "the eldest's sibling is a child of the supervisor, which waits for its own only",
+                ),
             ),
             // A thread shares the umask of its process, another process does not, unless they are made otherwise.
-            Rule::when(
-                &[Cond::Low { arg: 0, mask: CLONE_THREAD | CLONE_FS, is: CLONE_THREAD }],
-                FS,
-            ),
+            Rule::when(&[Cond::Low { arg: 0, mask: CLONE_THREAD | CLONE_FS, is: CLONE_THREAD }], FS),
             Rule::when(&[Cond::any(0, CLONE_THREAD)], Allow),
             Rule::when(&[Cond::any(0, CLONE_FS)], FS),
         ],
