@@ -438,7 +438,7 @@ impl Meet {
         if let Err(errno) = seccomp::set_sync_wake_up(listener.as_fd()) {
             log::debug!("no synchronous wake-up, calls take longer: {errno}");
         }
-        let sight = Sight { listener, proc, memory: Access::detect() };
+        let sight = Sight { listener, proc, memory: Access::detect(), tags: states.tags() };
         states.learn(first_facts(&sight, pid));
         let supervisor = Arc::new(Supervisor::new(sight, states, options, pid.raw(), ours, &policy));
         let crew = Crew::start(Arc::clone(&supervisor))
@@ -457,8 +457,11 @@ fn first_facts(sight: &Sight, pid: Pid) -> Facts {
     let (child, own) = (identity(pid), identity(process::gettid()));
     match (child, own) {
         (Some(child), Some(own)) => Facts {
-            identity_changed: (child.uid, child.gid, child.fsuid, child.fsgid, &child.groups)
-                != (own.uid, own.gid, own.fsuid, own.fsgid, &own.groups),
+            // Capabilities of another user than root, or of a root that is none, do not outlive the exec.
+            identity_changed: own.fsuid != 0
+                || creds::securebits() != 0
+                || (child.uid, child.gid, child.fsuid, child.fsgid, &child.groups)
+                    != (own.uid, own.gid, own.fsuid, own.fsgid, &own.groups),
             umask: Some(child.umask),
             exec: None,
         },

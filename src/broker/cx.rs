@@ -70,10 +70,11 @@ impl<'a> Cx<'a> {
             return Ok(state);
         }
         let state = self.supervisor.states.of(&self.supervisor.sight.proc, self.caller.call.tid)?;
-        if let Some(approval) = &state.facts.exec {
-            super::exec::verify(self, approval)?;
-        }
-        Ok(self.state.get_or_init(|| state))
+        let resumed = match &state.facts.exec {
+            Some(approval) => super::exec::verify(self, approval)?,
+            None => None,
+        };
+        Ok(self.state.get_or_init(|| resumed.unwrap_or(state)))
     }
 
     /// The register that the table says holds the value, or one of those after it.

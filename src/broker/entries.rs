@@ -66,13 +66,31 @@ pub(super) fn mknod(cx: &mut Cx<'_>) -> Result<Answer> {
     cx.as_caller(|cx| {
         let entry = resolve::entry(&cx.caller, base, path.as_c())?;
         creating(cx, &entry, true, || format!(", {}", arguments::mode(mode)))?;
-        if mode & libc::S_IFMT == libc::S_IFBLK {
-            // A raw disk is every file on it: also root's tree is without this half of CAP_MKNOD.
+        if mode & libc::S_IFMT == libc::S_IFBLK
+            || mode & libc::S_IFMT == libc::S_IFCHR && !is_harmless(device)
+        {
+            // A raw disk is every file on it, and a device is what its number says, not what its path does: also
+            // root's tree is without this part of CAP_MKNOD.
             return Err(Errno::EPERM.into());
         }
         cx.with_umask(|_| fs::mknodat(entry.dir.as_fd(), &entry.name, mode, device))??;
         Ok(Answer::Value(0))
     })
+}
+
+/// The character devices that everybody may use, and the one that is a mark for overlayfs: in the kernel's encoding.
+fn is_harmless(device: u32) -> bool {
+    const MEMORY: u32 = 1;
+    const TERMINAL: u32 = 5;
+    let (major, minor) = (device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00);
+    match major {
+        0 => minor == 0,
+        // null, zero, full, random, urandom.
+        MEMORY => matches!(minor, 3 | 5 | 7 | 8 | 9),
+        // The caller's own terminal, and a new one.
+        TERMINAL => matches!(minor, 0 | 2),
+        _ => false,
+    }
 }
 
 /// symlink(2), symlinkat(2): the target is a text, of which only the length is checked.
@@ -86,6 +104,10 @@ pub(super) fn symlink(cx: &mut Cx<'_>) -> Result<Answer> {
     cx.as_caller(|cx| {
         let entry = resolve::entry(&cx.caller, base, path.as_c())?;
         creating(cx, &entry, true, || format!(" -> {}", arguments::path(target.bytes())))?;
+        // Where something is already, the kernel says so.
+        if !entry.fixed && fs::lstat(entry.dir.as_fd(), &bare(&entry)).is_err() {
+            keep_anchors(cx, &entry, true)?;
+        }
         fs::symlinkat(target.as_c(), entry.dir.as_fd(), &entry.name)?;
         Ok(Answer::Value(0))
     })
@@ -115,7 +137,7 @@ fn remove(cx: &mut Cx<'_>, flags: i32) -> Result<Answer> {
         } else {
             cx.may_write(&entry.path, String::new, |_| cannot_be_removed(&entry, flags))?;
             if flags != 0 {
-                keep_anchors(cx, &entry)?;
+                keep_anchors(cx, &entry, false)?;
             }
         }
         fs::unlinkat(entry.dir.as_fd(), &entry.name, flags)?;
@@ -139,14 +161,18 @@ fn cannot_be_removed(entry: &Entry, flags: i32) -> Option<Errno> {
 }
 
 /// Refuses to move or remove a directory above something that a deny rule names: the rule speaks of a path, and
-/// would lose its hold.
-fn keep_anchors(cx: &mut Cx<'_>, entry: &Entry) -> Result<()> {
+/// would lose its hold. `filled`: a directory or a link is put there, and with it whatever is below that: a write of
+/// what the rule names, even where nothing is there yet.
+fn keep_anchors(cx: &mut Cx<'_>, entry: &Entry, filled: bool) -> Result<()> {
     let policy = &cx.state()?.policy;
     let below =
         |access| policy.deny_below(access, entry.path.bytes()).map(|rule| Refusal::by_rule(access, rule));
-    let Some(refusal) = below(Access::Write).or_else(|| below(Access::Read)) else { return Ok(()) };
+    let write = below(Access::Write);
+    let fills = filled && write.is_some();
+    let Some(refusal) = write.or_else(|| below(Access::Read)) else { return Ok(()) };
     match fs::lstat(entry.dir.as_fd(), &bare(entry)) {
         Ok(stat) if stat.is_dir() || stat.is_link() => {}
+        _ if fills => {}
         // What is not there, or has nothing below it, takes nothing along.
         _ => return Ok(()),
     }
@@ -171,10 +197,11 @@ pub(super) fn rename(cx: &mut Cx<'_>) -> Result<Answer> {
         if from.fixed || to.fixed {
             cx.caller.check()?;
         } else {
-            for (entry, other) in [(&from, &to), (&to, &from)] {
+            let filled = [exchange && has_content(&to), has_content(&from)];
+            for ((entry, other), filled) in [(&from, &to), (&to, &from)].into_iter().zip(filled) {
                 let details = || format!(", between it and {}", arguments::path(other.path.bytes()));
                 cx.may_write(&entry.path, details, |_| cannot_be_renamed(&from, &to, flags))?;
-                keep_anchors(cx, entry)?;
+                keep_anchors(cx, entry, filled)?;
             }
             keep_content(cx, &from, &to)?;
             if exchange {
@@ -184,6 +211,11 @@ pub(super) fn rename(cx: &mut Cx<'_>) -> Result<Answer> {
         fs::renameat2(from.dir.as_fd(), &from.name, to.dir.as_fd(), &to.name, flags)?;
         Ok(Answer::Value(0))
     })
+}
+
+/// Whether something can be below it.
+fn has_content(entry: &Entry) -> bool {
+    fs::lstat(entry.dir.as_fd(), &bare(entry)).is_ok_and(|stat| stat.is_dir() || stat.is_link())
 }
 
 /// What moves takes its content along: what may not be read or written where it was must not become so where it goes.

@@ -30,6 +30,10 @@ pub(crate) struct Approval {
     approved: Vec<(u64, u64)>,
     /// What the process ran before, in case the exec failed.
     before: (u64, u64),
+    /// Where its stack began: somewhere else after each exec, so that a program that executes itself is seen to.
+    stack: u64,
+    /// What was approved runs on with all sandboxing off. Not before it is seen to run: the exec may yet fail.
+    resumes: bool,
 }
 
 /// execve(2), execveat(2).
@@ -64,10 +68,16 @@ pub(super) fn exec(cx: &mut Cx<'_>) -> Result<Answer> {
         }
         approve(cx, image, cwd).map(Some)
     })?;
-    if let Some(answer) = by_rule(cx, approved.as_ref())? {
-        return answer;
+    match approved.as_ref().and_then(|approved| policy.exec_rule(&approved.path).zip(Some(approved))) {
+        Some((ExecRule::Kill, approved)) => {
+            let tgid = cx.caller.tgid()?;
+            log::info!("process {tgid} is killed: it executes {}", arguments::path(&approved.path));
+            tree::kill(cx.supervisor, tgid);
+            Err(Errno::EPERM.into())
+        }
+        Some((ExecRule::Resume, _)) => settle(cx, approved, true),
+        None => settle(cx, approved, false),
     }
-    settle(cx, approved)
 }
 
 /// The exec of the command itself, by which the sandbox starts.
@@ -190,45 +200,24 @@ fn elf_interpreter(image: &Object, head: &[u8]) -> Option<Vec<u8>> {
     Some(name.split(|byte| *byte == 0).next()?.to_vec())
 }
 
-/// `exec/kill_if_match` and `exec/resume_if_match`.
-fn by_rule(cx: &mut Cx<'_>, approved: Option<&Approved>) -> Result<Option<Result<Answer>>> {
-    let Some(approved) = approved else { return Ok(None) };
-    match cx.state()?.policy.exec_rule(&approved.path) {
-        None => Ok(None),
-        Some(ExecRule::Kill) => {
-            let tgid = cx.caller.tgid()?;
-            log::info!("process {tgid} is killed: it executes {}", arguments::path(&approved.path));
-            tree::kill(cx.supervisor, tgid);
-            Ok(Some(Err(Errno::EPERM.into())))
-        }
-        Some(ExecRule::Resume) => {
-            change(cx, |policy, facts| {
-                let policy = State {
-                    exec: Mode::Off,
-                    read: Mode::Off,
-                    write: Mode::Off,
-                    network: NetMode::Off,
-                    ..policy.clone()
-                };
-                (policy, facts)
-            })?;
-            Ok(Some(Ok(Answer::Continue)))
-        }
-    }
-}
-
 /// Locks the caller if it is to be locked, notes what was approved, and lets the kernel do it.
-fn settle(cx: &mut Cx<'_>, approved: Option<Approved>) -> Result<Answer> {
+fn settle(cx: &mut Cx<'_>, approved: Option<Approved>, resumes: bool) -> Result<Answer> {
     let before = fs::fstat(cx.supervisor.sight.proc.exe(cx.caller.call.tid)?.as_fd())?.id;
+    let stack = cx.caller.stack_start()?;
     cx.caller.check()?;
     let files = approved.and_then(|approved| approved.files);
+    if resumes && files.is_none() {
+        log::warn!(
+            "a program of a format that only the kernel knows is not resumed: nothing tells that it runs"
+        );
+    }
     if files.is_none() && cx.state()?.policy.lock != Lock::Exec {
         return Ok(Answer::Continue);
     }
     // What cannot be noted or locked must not run.
     change(cx, |policy, facts| {
-        let lock = if policy.lock == Lock::Exec { Lock::On } else { policy.lock };
-        let exec = files.map(|approved| Arc::new(Approval { approved, before }));
+        let lock = if policy.lock == Lock::Exec && !resumes { Lock::On } else { policy.lock };
+        let exec = files.map(|approved| Arc::new(Approval { approved, before, stack, resumes }));
         (State { lock, ..policy.clone() }, Facts { exec, ..facts })
     })?;
     Ok(Answer::Continue)
@@ -243,16 +232,60 @@ fn change(cx: &Cx<'_>, next: impl FnOnce(&State, Facts) -> (State, Facts)) -> Re
     })?
 }
 
-/// At a call of a process that has executed something: whether it runs what was approved. If not, it is killed.
-pub(super) fn verify(cx: &Cx<'_>, approval: &Approval) -> Result<()> {
+/// As [`change`], unless another exec was approved meanwhile.
+fn settled(
+    cx: &Cx<'_>,
+    approval: &Arc<Approval>,
+    next: impl FnOnce(&State, Facts) -> (State, Facts),
+) -> Result<()> {
+    let supervisor = cx.supervisor;
+    supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
+        if !present.facts.exec.as_ref().is_some_and(|exec| Arc::ptr_eq(exec, approval)) {
+            return Ok((None, ()));
+        }
+        let (policy, facts) = next(&present.policy, present.facts.clone());
+        Ok::<_, Stop>((Some(Tagged { policy: policy.into(), facts }), ()))
+    })?
+}
+
+/// At a call of a process that has executed something: whether it runs what was approved. If not, it is killed. The
+/// state that it has then, if that is another one.
+pub(super) fn verify(cx: &Cx<'_>, approval: &Arc<Approval>) -> Result<Option<Arc<Tagged>>> {
     let runs = cx.supervisor.sight.proc.exe(cx.caller.call.tid).and_then(|exe| fs::fstat(exe.as_fd()));
+    // Another thread may call while the exec is under way: only its end makes the approval be forgotten.
+    let before = match &runs {
+        Ok(stat) => approval.before == stat.id && approval.stack == cx.caller.stack_start()?,
+        Err(_) => false,
+    };
     cx.caller.check()?;
     match runs {
+        Ok(_) if before => Ok(None),
         Ok(stat) if approval.approved.contains(&stat.id) => {
-            let _ = change(cx, |policy, facts| (policy.clone(), Facts { exec: None, ..facts }));
-            Ok(())
+            let resumes = approval.resumes;
+            let done = settled(cx, approval, |policy, facts| {
+                let policy = match resumes {
+                    true => State {
+                        exec: Mode::Off,
+                        read: Mode::Off,
+                        write: Mode::Off,
+                        network: NetMode::Off,
+                        ..policy.clone()
+                    },
+                    false => policy.clone(),
+                };
+                (policy, Facts { exec: None, ..facts })
+            });
+            match done {
+                Err(_) if resumes => log::warn!("process {} cannot be resumed", cx.caller.call.tid),
+                _ => {}
+            }
+            let sight = &cx.supervisor.sight;
+            if resumes {
+                Ok(Some(cx.supervisor.states.of(&sight.proc, cx.caller.call.tid)?))
+            } else {
+                Ok(None)
+            }
         }
-        Ok(stat) if approval.before == stat.id => Ok(()),
         Ok(_) | Err(_) => {
             let tgid = cx.caller.tgid()?;
             log::warn!("process {tgid} runs another program than the one that was approved: it is killed");

@@ -84,8 +84,9 @@ fn restrict(cx: &mut Cx<'_>) -> Result<()> {
 
 /// umask(2): remembered, then carried out by the kernel. The mask is in a register, which nobody can change.
 pub(crate) fn umask(cx: &mut Cx<'_>) -> Result<Answer> {
-    let mask = cx.value_int(0)? & 0o777;
-    remember(cx, |facts| Facts { umask: facts.umask.map(|_| mask), ..facts })
+    // Each change takes a number, of which others need some as well: who changes it all the time is looked at.
+    let known = cx.supervisor.states.are_few().then_some(cx.value_int(0)? & 0o777);
+    remember(cx, |facts| Facts { umask: facts.umask.and(known), ..facts })
 }
 
 fn remember(cx: &mut Cx<'_>, change: impl FnOnce(Facts) -> Facts) -> Result<Answer> {

@@ -126,11 +126,12 @@ impl Cx<'_> {
         Err(errno.into())
     }
 
-    /// Refuses to bind `address`, or to talk to it, unless the policy allows it. `native` says which errno the
-    /// kernel would give first. Also the last look at whether the caller still waits.
+    /// Refuses to bind `address`, or to talk to it by a socket of this kind, unless the policy allows it. `native`
+    /// says which errno the kernel would give first. Also the last look at whether the caller still waits.
     pub(crate) fn may_net(
         &mut self,
         op: NetOp,
+        kind: i32,
         address: &Address,
         fd: CallerFd,
         native: impl FnOnce() -> Option<Errno>,
@@ -138,7 +139,7 @@ impl Cx<'_> {
         self.caller.check()?;
         let supervisor = self.supervisor;
         let policy = &self.state()?.policy;
-        let decision = policy.decide_net(op, address, &|address| supervisor.bound.reaches(address));
+        let decision = policy.decide_net(op, address, &|address| supervisor.bound.reaches(kind, address));
         let Decision::Deny { rule, reported } = decision else { return Ok(()) };
         let natural = native();
         let raise = policy.raise_fail;

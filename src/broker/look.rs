@@ -8,7 +8,7 @@ use super::cx::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, Answer, Cx};
 use super::judge;
 use crate::policy::Access;
 use crate::report::arguments;
-use crate::resolve::{Base, Object, Place};
+use crate::resolve::{self, Base, Object, Place};
 use crate::sys::{Errno, fs};
 use crate::tracee::Result;
 
@@ -64,6 +64,7 @@ fn link_text(cx: &Cx<'_>, object: &Object) -> Result<Vec<u8>> {
             }
             .into_bytes());
         }
+        resolve::may_follow(&cx.caller, object.fd.as_fd(), path.bytes())?;
     }
     let mut text = vec![0; libc::PATH_MAX as usize];
     let len = fs::readlinkat(object.fd.as_fd(), c"", &mut text)?;

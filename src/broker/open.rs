@@ -12,7 +12,7 @@ use super::cx::{Answer, Cx};
 use super::watch::Watch;
 use crate::policy::Access;
 use crate::report::arguments;
-use crate::resolve::{self, Base, Entry, Object, Target};
+use crate::resolve::{self, Base, Entry, Object, Place, Target};
 use crate::sys::Errno;
 use crate::sys::fs::{self, NO_LINKS};
 use crate::tracee::Result;
@@ -190,6 +190,7 @@ fn restricted(cx: &mut Cx<'_>, path: &CStr, how: How) -> Result<OwnedFd> {
 /// Opens a name in a pinned directory. `None`: it has become a link that is to be followed.
 fn open_entry(cx: &mut Cx<'_>, entry: &Entry, mut how: How) -> Result<Option<OwnedFd>> {
     let before = fs::lstat(entry.dir.as_fd(), &entry.name);
+    resolve::may_open(&cx.caller, entry.dir.as_fd(), entry.path.bytes(), how.writes())?;
     if how.writes() {
         if let Some(refusal) = cx.check(Access::Write, &entry.path)? {
             let subject = crate::report::Subject::Path(entry.path.bytes().to_vec());
@@ -274,6 +275,9 @@ fn open_object(cx: &mut Cx<'_>, object: &Object, how: How) -> Result<OwnedFd> {
     }
     if object.stat.is_dir() && how.flags & CREAT != 0 {
         return Err(Errno::EISDIR.into());
+    }
+    if let Place::At(path) = &object.place {
+        resolve::may_open(&cx.caller, object.fd.as_fd(), path.bytes(), how.writes())?;
     }
     if how.writes_existing() && !(object.stat.is_dir() && how.flags & TMPFILE == 0) {
         cx.may(Access::Write, object, || format!(", {}", arguments::open_flags(how.flags as i32)))?;

@@ -8,7 +8,7 @@
 use std::os::fd::AsFd;
 
 use super::cx::{Answer, Cx};
-use super::{states, tree};
+use super::tree;
 use crate::report::{AccessKind, Subject};
 use crate::sys::{Errno, Pid, process};
 use crate::tracee::Result;
@@ -62,7 +62,7 @@ pub(super) fn pidfd_send_signal(cx: &mut Cx<'_>) -> Result<Answer> {
     let signal = cx.value_int(0)? as i32;
     let pidfd = cx.caller.duplicate(cx.dirfd(cx.call.at))?;
     let pid = process::pid_of(pidfd.as_fd())?;
-    if !is_ours(cx, pid) {
+    if !tree::is_ours(cx.supervisor, pid) {
         return refuse(cx, pid.raw());
     }
     process::pidfd_send_signal(pidfd.as_fd(), signal)?;
@@ -73,15 +73,11 @@ pub(super) fn pidfd_send_signal(cx: &mut Cx<'_>) -> Result<Answer> {
 /// no more than a signal to a process that did not exist a moment ago.
 fn to_one(cx: &mut Cx<'_>, pid: i32) -> Result<Answer> {
     match Pid::new(pid) {
-        Some(pid) if is_ours(cx, pid) => Ok(Answer::Continue),
+        Some(pid) if tree::is_ours(cx.supervisor, pid) => Ok(Answer::Continue),
         Some(pid) if process::exists(pid) => refuse(cx, pid.raw()),
         // ESRCH or EINVAL, as the kernel says.
         _ => Ok(Answer::Continue),
     }
-}
-
-fn is_ours(cx: &Cx<'_>, pid: Pid) -> bool {
-    states::tag(&cx.supervisor.sight.proc, pid).is_ok_and(|tag| cx.supervisor.states.knows(tag))
 }
 
 fn refuse(cx: &mut Cx<'_>, pid: i32) -> Result<Answer> {
@@ -109,7 +105,7 @@ fn send(cx: &Cx<'_>, pid: Pid, signal: i32) -> std::result::Result<(), Errno> {
         }
     }
     // Pinned first, then looked at.
-    if !is_ours(cx, pid) {
+    if !tree::is_ours(cx.supervisor, pid) {
         return Err(Errno::ESRCH);
     }
     process::pidfd_send_signal(pidfd.as_fd(), signal)

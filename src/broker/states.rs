@@ -5,6 +5,7 @@
 //! fall, because without privilege a hard limit can only be lowered.
 #![forbid(unsafe_code)]
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -13,7 +14,7 @@ use crate::policy::State;
 use crate::sys::fs::Proc;
 use crate::sys::process;
 use crate::sys::{Errno, Pid};
-use crate::tracee::Stop;
+use crate::tracee::{self, Stop};
 
 /// How many numbers a sandbox may hand out: each magic command that changes something takes one.
 const NUMBERS: u64 = 1 << 22;
@@ -83,7 +84,7 @@ impl States {
         if self.len.load(Ordering::Acquire) == 1 {
             return self.at(0).ok_or(Stop::Errno(Errno::EPERM));
         }
-        let tag = tag(proc, pid)?;
+        let tag = tracee::tag(proc, pid)?;
         self.by_tag(tag).ok_or_else(|| {
             log::error!("process {pid} has the unknown state {tag}: its call is refused");
             Stop::Errno(Errno::EPERM)
@@ -141,45 +142,23 @@ impl States {
         }
     }
 
+    /// Whether there are so few that nobody needs to be sparing with numbers.
+    pub(crate) fn are_few(&self) -> bool {
+        (self.len.load(Ordering::Acquire) as u64) < NUMBERS >> 6
+    }
+
+    /// All numbers that this sandbox has or may hand out.
+    pub(crate) fn tags(&self) -> RangeInclusive<u64> {
+        self.base - (NUMBERS - 1)..=self.base
+    }
+
     /// Whether a number is one of this sandbox's.
     pub(crate) fn knows(&self, tag: u64) -> bool {
         self.base.checked_sub(tag).is_some_and(|index| index < self.len.load(Ordering::Acquire) as u64)
     }
 }
 
-/// The number of a process: by prlimit(2), or from `/proc/PID/limits` where that is refused.
-pub(crate) fn tag(proc: &Proc, pid: Pid) -> Result<u64, Stop> {
-    match process::limit(pid, libc::RLIMIT_LOCKS) {
-        Ok(tag) => Ok(tag),
-        Err(Errno::ESRCH) => Err(Stop::Gone),
-        Err(_) => {
-            let mut buf = [0; 4096];
-            let text = proc.read(pid, "limits", &mut buf).map_err(|_| Stop::Gone)?;
-            Ok(parse_limits(text).ok_or(Errno::EPERM)?)
-        }
-    }
-}
-
-fn parse_limits(text: &[u8]) -> Option<u64> {
-    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Max file locks"))?;
-    std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()
-}
-
 fn random() -> u32 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish() as u32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn limits_are_parsed() {
-        let text = b"Limit                     Soft Limit           Hard Limit           Units     \n\
-            Max cpu time              unlimited            unlimited            seconds   \n\
-            Max file locks            4611686018427387    4611686018427387    locks     \n";
-        assert_eq!(parse_limits(text), Some(4_611_686_018_427_387));
-        assert_eq!(parse_limits(b"Max file locks            unlimited  unlimited locks"), None);
-    }
 }

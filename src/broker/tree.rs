@@ -3,9 +3,9 @@
 
 use std::os::fd::AsFd;
 
-use super::states;
 use super::supervisor::Supervisor;
 use crate::sys::{Pid, process};
+use crate::tracee;
 
 /// The processes that there are now.
 pub(crate) fn processes(supervisor: &Supervisor) -> Vec<Pid> {
@@ -16,8 +16,9 @@ pub(crate) fn processes(supervisor: &Supervisor) -> Vec<Pid> {
         .collect()
 }
 
-fn is_ours(supervisor: &Supervisor, pid: Pid) -> bool {
-    states::tag(&supervisor.sight.proc, pid).is_ok_and(|tag| supervisor.states.knows(tag))
+/// Whether a process or thread is of the sandbox.
+pub(crate) fn is_ours(supervisor: &Supervisor, pid: Pid) -> bool {
+    tracee::tag(&supervisor.sight.proc, pid).is_ok_and(|tag| supervisor.states.knows(tag))
 }
 
 /// Kills one process of the sandbox.

@@ -332,7 +332,10 @@ impl State {
                 && own_proc.is_some_and(|own| is_within(path, own))
         };
         let rule = match rule {
-            Some(rule) if rule.action == Action::Allow => return Decision::Allow,
+            Some(rule) if rule.action == Action::Allow && names_enough(access, path, &rule.pattern) => {
+                return Decision::Allow;
+            }
+            Some(rule) if rule.action == Action::Allow => None,
             None if mode == Mode::Allow || own() => return Decision::Allow,
             rule => rule.map(|rule| rule.text.clone()),
         };
@@ -467,6 +470,15 @@ impl State {
         };
         Ok(Address::forms(addr, op).filter_map(|form| last(form.addr, form.allow_from)).max())
     }
+}
+
+/// Directories whose files are settings of the whole system, by some of which the kernel starts programs.
+const SYSTEM: [&[u8]; 2] = [b"/proc/sys", b"/sys"];
+
+/// Whether a rule that allows writing everywhere is meant for this path as well: the system's settings it has to name.
+fn names_enough(access: Access, path: &[u8], pattern: &PathPattern) -> bool {
+    access != Access::Write
+        || SYSTEM.iter().all(|system| !is_within(path, system) || pattern.lies_within(system))
 }
 
 /// A list of one kind or the other.

@@ -6,8 +6,10 @@
 //! directory and the last name, or on the pinned object.
 #![forbid(unsafe_code)]
 
+mod outside;
 mod walk;
 
+pub(crate) use outside::{may_follow, may_open};
 pub(crate) use walk::process_of;
 
 use std::ffi::{CStr, CString};

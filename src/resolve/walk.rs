@@ -155,17 +155,18 @@ impl<'c, 's> Walk<'c, 's> {
             Err(Errno::ELOOP) => {}
             _ => return Ok(None),
         }
+        let mut path = Vec::new();
+        self.caller.sight.proc.path_of(dir, &mut path)?;
+        super::may_follow(self.caller, dir, &path)?;
         // First opened, then looked at: what the link said before may have changed.
         let fd = fs::pin_magic(dir, &name)?;
-        Ok(Some(Link::Magic { fd, own: self.is_own()? }))
+        Ok(Some(Link::Magic { fd, own: self.is_own(&path)? }))
     }
 
     /// Whether the directory that the walk is in belongs to the caller's own process.
-    fn is_own(&self) -> Result<bool> {
-        let mut path = Vec::new();
-        self.caller.sight.proc.path_of(self.dir.as_fd(), &mut path)?;
-        Ok(process_of(&path).is_some_and(|pid| pid == self.caller.call.tid)
-            || process_of(&path) == Some(self.caller.tgid()?))
+    fn is_own(&self, path: &[u8]) -> Result<bool> {
+        Ok(process_of(path).is_some_and(|pid| pid == self.caller.call.tid)
+            || process_of(path) == Some(self.caller.tgid()?))
     }
 }
 

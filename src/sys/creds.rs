@@ -60,6 +60,12 @@ pub(crate) fn capset(caps: Caps) -> Result<()> {
     unit(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, data.as_ptr()) })
 }
 
+/// How the calling thread's user and capabilities depend on each other: prctl(PR_GET_SECUREBITS).
+pub(crate) fn securebits() -> i32 {
+    // SAFETY: plain numbers.
+    unsafe { libc::prctl(libc::PR_GET_SECUREBITS) }
+}
+
 /// setgroups(2) of the calling thread only.
 pub(crate) fn setgroups(groups: &[u32]) -> Result<()> {
     // SAFETY: the kernel reads `groups.len()` ids.

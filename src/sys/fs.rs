@@ -79,6 +79,11 @@ impl Proc {
         Ok(Self { root })
     }
 
+    /// Whether a file is on this very procfs.
+    pub(crate) fn is_same(&self, fd: BorrowedFd<'_>) -> Result<bool> {
+        Ok(fstat(borrow(&self.root))?.id.0 == fstat(fd)?.id.0)
+    }
+
     /// Pins the working directory of a thread.
     pub(crate) fn cwd(&self, tid: Pid) -> Result<OwnedFd> {
         pin_magic(borrow(&self.root), Name::new(format_args!("{tid}/cwd")).as_c())

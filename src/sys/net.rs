@@ -49,12 +49,16 @@ pub(crate) fn has_peer(socket: BorrowedFd<'_>) -> bool {
 
 /// getsockopt(2) of an integer at level `SOL_SOCKET`.
 pub(crate) fn socket_option(socket: BorrowedFd<'_>, option: i32) -> Result<i32> {
+    socket_option_at(socket, libc::SOL_SOCKET, option)
+}
+
+/// getsockopt(2) of an integer at this level.
+pub(crate) fn socket_option_at(socket: BorrowedFd<'_>, level: i32, option: i32) -> Result<i32> {
     let mut value = 0_i32;
     let mut len = size_of::<i32>() as libc::socklen_t;
     let place = (&raw mut value).cast();
     // SAFETY: the kernel writes at most `len` bytes into the integer.
-    let result =
-        unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, place, &raw mut len) };
+    let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, place, &raw mut len) };
     unit(result.into())?;
     Ok(value)
 }

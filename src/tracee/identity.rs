@@ -73,6 +73,13 @@ pub(crate) fn terminal(stat: &[u8]) -> Option<u64> {
     Some(libc::makedev(device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00))
 }
 
+/// Where the stack begins, of a `stat` file; 0 where that is not shown.
+pub(crate) fn stack_start(stat: &[u8]) -> Option<u64> {
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let number = words(stat.get(end + 1..)?).nth(25)?;
+    std::str::from_utf8(number).ok()?.parse().ok()
+}
+
 /// A line of a `status` file that is a mask in hexadecimal.
 pub(crate) fn status_mask(status: &[u8], key: &str) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(field(status, key)?).ok()?.trim(), 16).ok()
@@ -114,6 +121,13 @@ mod tests {
         assert_eq!(terminal(b"1 (sh) S 0 1 1 34816 1 0"), Some(libc::makedev(136, 0)));
         assert_eq!(terminal(b"1 (x) S 1 1 1 9) S 0 1 1 0 -1"), Some(0));
         assert_eq!(terminal(b"1 (sh"), None);
+    }
+
+    #[test]
+    fn beginnings_of_stacks() {
+        let stat = b"1 (x) S) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 281 29";
+        assert_eq!(stack_start(stat), Some(281));
+        assert_eq!(stack_start(b"1 (sh) S 1"), None);
     }
 
     #[test]

@@ -5,12 +5,15 @@
 #![forbid(unsafe_code)]
 
 mod identity;
+mod tag;
 
 use std::cell::Cell;
 use std::ffi::CStr;
+use std::ops::RangeInclusive;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub(crate) use identity::{Identity, parent, status_mask, threads};
+pub(crate) use tag::tag;
 
 use crate::sys::fs::Proc;
 use crate::sys::memory::Access;
@@ -30,6 +33,18 @@ pub(crate) struct Sight {
     pub(crate) proc: Proc,
     /// How memory is reached.
     pub(crate) memory: Access,
+    /// The numbers of states by which processes of the tree are known.
+    pub(crate) tags: RangeInclusive<u64>,
+}
+
+impl Sight {
+    /// Whether a process, named by any of its threads, is of the tree. One that is gone is of no interest, and counts.
+    pub(crate) fn is_of_tree(&self, pid: Pid) -> bool {
+        match tag(&self.proc, pid) {
+            Ok(tag) => self.tags.contains(&tag),
+            Err(stop) => stop == Stop::Gone,
+        }
+    }
 }
 
 /// Why a call is not answered with a result.
@@ -216,6 +231,13 @@ impl<'s> Caller<'s> {
         let mut buf = [0; 1024];
         let text = self.sight.proc.read(self.call.tid, "stat", &mut buf)?;
         Ok(identity::terminal(text).filter(|device| *device != 0))
+    }
+
+    /// Where the stack of the calling process began: another place after each exec.
+    pub(crate) fn stack_start(&self) -> Result<u64> {
+        let mut buf = [0; 1024];
+        let text = self.sight.proc.read(self.call.tid, "stat", &mut buf)?;
+        Ok(identity::stack_start(text).ok_or(Errno::EPERM)?)
     }
 
     /// Pins the working directory.

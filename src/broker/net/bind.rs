@@ -39,7 +39,7 @@ pub(in super::super) fn bind(cx: &mut Cx<'_>) -> Result<Answer> {
             address::own(&socket).ok().flatten()
         }
     };
-    learn(cx, bound)?;
+    learn(cx, &socket, bound)?;
     Ok(Answer::Value(0))
 }
 
@@ -63,7 +63,7 @@ pub(in super::super) fn listen(cx: &mut Cx<'_>) -> Result<Answer> {
     // Whoever connects sees who listens.
     cx.as_peer(|_| Ok(net::listen(socket.fd(), backlog)?))?;
     if binds {
-        learn(cx, address::own(&socket).ok().flatten())?;
+        learn(cx, &socket, address::own(&socket).ok().flatten())?;
     }
     Ok(Answer::Value(0))
 }
@@ -74,16 +74,23 @@ fn may_bind(cx: &mut Cx<'_>, socket: &Socket, address: &Address) -> Result<()> {
     }
     let fd = cx.socket_number();
     // What has an address cannot get another.
-    cx.may_net(NetOp::Bind, address, fd, || {
+    cx.may_net(NetOp::Bind, socket.kind, address, fd, || {
         matches!(address::own(socket), Ok(Some(_))).then_some(Errno::EINVAL)
     })
 }
 
 /// Remembers what was bound, for `successful_bind`. Also while the mode allows everything: it may change.
-fn learn(cx: &Cx<'_>, bound: Option<Address>) -> Result<()> {
+fn learn(cx: &Cx<'_>, socket: &Socket, bound: Option<Address>) -> Result<()> {
     let policy = &cx.state()?.policy;
-    if let Some(address) = bound.filter(|_| policy.successful_bind || policy.restrict_connect) {
-        cx.supervisor.bound.learn(address);
+    if let Some(mut address) = bound.filter(|_| policy.successful_bind || policy.restrict_connect) {
+        if let Address::Inet6 { addr, .. } = &mut address
+            && addr.is_unspecified()
+            && net::socket_option_at(socket.fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) != Ok(0)
+        {
+            // The same port of IPv4 can be somebody else's.
+            *addr = Ipv6Addr::LOCALHOST;
+        }
+        cx.supervisor.bound.learn(socket.kind, address);
     }
     Ok(())
 }
@@ -96,7 +103,7 @@ fn bind_path(cx: &mut Cx<'_>, socket: &Socket, path: &CStr) -> Result<Option<Add
         let address = Address::Unix(entry.path.bytes().to_vec());
         if !entry.fixed {
             let fd = cx.socket_number();
-            cx.may_net(NetOp::Bind, &address, fd, || cannot_be_made(&entry))?;
+            cx.may_net(NetOp::Bind, socket.kind, &address, fd, || cannot_be_made(&entry))?;
             cx.may_write(&entry.path, || ", a socket".to_owned(), |_| cannot_be_made(&entry))?;
         }
         cx.caller.check()?;

@@ -160,7 +160,7 @@ impl Cx<'_> {
             && socket.kind == libc::SOCK_DGRAM
             && matches!(address, Address::Inet(_, 0) | Address::Inet6 { port: 0, .. })
             && !self.supervisor.options.dry_run;
-        self.may_net(NetOp::Connect, address, fd, || {
+        self.may_net(NetOp::Connect, socket.kind, address, fd, || {
             if probe {
                 return Some(Errno::ECONNREFUSED);
             }

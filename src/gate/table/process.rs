@@ -18,6 +18,10 @@ const CLONE_NEW: u32 = (libc::CLONE_NEWNS
 /// This one only of `unshare`: the bit is part of the signal number in the flags of `clone`.
 const CLONE_NEWTIME: u32 = 0x80;
 
+const CLONE_THREAD: u32 = libc::CLONE_THREAD as u32;
+const CLONE_PARENT: u32 = libc::CLONE_PARENT as u32;
+const CLONE_FS: u32 = libc::CLONE_FS as u32;
+
 const RLIMIT_LOCKS: u32 = 10;
 
 const NAMESPACE: Action = Refuse(Errno::EPERM, "in another namespace names mean something else");
@@ -33,6 +37,9 @@ static SHARED: &[Rule] = &[Rule::when(
 
 /// The umask is then no longer one of the whole process, and of that alone.
 const FS: Action = Action::Notify(Class::Identity);
+
+/// The supervisor's capabilities are then no longer the caller's.
+const IDENTITY: Action = Action::Notify(Class::Identity);
 
 const fn identity(name: &'static str) -> Row {
     Row::notify(name, Class::Identity, Call::new(Op::Identity, At::NONE))
@@ -58,8 +65,17 @@ pub(super) static ROWS: &[Row] = &[
         "clone",
         &[
             Rule::when(&[Cond::any(0, CLONE_NEW)], NAMESPACE),
-            Rule::when(&[Cond::any(0, libc::CLONE_THREAD as u32)], Allow),
-            Rule::when(&[Cond::any(0, libc::CLONE_FS as u32)], FS),
+            Rule::when(
+                &[Cond::Low { arg: 0, mask: CLONE_THREAD | CLONE_PARENT, is: CLONE_PARENT }],
+                Refuse(
+                    Errno::EINVAL,
+                    "the eldest's sibling is a child of the supervisor, which waits for its own only",
+                ),
+            ),
+            // A thread shares the umask of its process, another process does not, unless they are made otherwise.
+            Rule::when(&[Cond::Low { arg: 0, mask: CLONE_THREAD | CLONE_FS, is: CLONE_THREAD }], FS),
+            Rule::when(&[Cond::any(0, CLONE_THREAD)], Allow),
+            Rule::when(&[Cond::any(0, CLONE_FS)], FS),
         ],
         Allow,
     )
@@ -108,9 +124,14 @@ pub(super) static ROWS: &[Row] = &[
                 &[Cond::is(0, libc::PR_SET_MM as u32)],
                 Refuse(Errno::EPERM, "it changes what /proc says the process runs"),
             ),
+            // What these take away or leave shows when the process executes something.
+            Rule::when(&[Cond::is(0, libc::PR_CAPBSET_DROP as u32)], IDENTITY),
+            Rule::when(&[Cond::is(0, libc::PR_SET_SECUREBITS as u32)], IDENTITY),
+            Rule::when(&[Cond::is(0, libc::PR_CAP_AMBIENT as u32)], IDENTITY),
         ],
         Allow,
-    ),
+    )
+    .call(Call::new(Op::Identity, At::NONE)),
     // Limits. RLIMIT_CORE needs no row of its own: the hard limit is 0, and who has not CAP_SYS_RESOURCE
     // cannot raise it; programs that lower it (ssh-agent and gpg-agent insist) can.
     Row::new("setrlimit", &[Rule::when(&[Cond::is(0, RLIMIT_LOCKS), Cond::NotNull { arg: 1 }], TAG)], Allow),
