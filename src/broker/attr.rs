@@ -12,7 +12,7 @@ use crate::report::arguments;
 use crate::resolve::{Base, Object};
 use crate::sys::Errno;
 use crate::sys::fs::{self, Timespec};
-use crate::tracee::Result;
+use crate::tracee::{Limit, Result};
 
 const AT_FLAGS: i32 = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
 /// `XATTR_NAME_MAX` and the NUL.
@@ -68,7 +68,7 @@ fn truncate_to(cx: &mut Cx<'_>, length: i64) -> Result<Answer> {
             libc::S_IFREG => {}
             _ => return Err(Errno::EINVAL.into()),
         }
-        let limit = crate::sys::process::limit(cx.caller.call.tid, libc::RLIMIT_FSIZE).unwrap_or(0);
+        let limit = cx.caller.limit(Limit::FileSize)?;
         if length > object.stat.size && u64::try_from(length).is_ok_and(|length| length > limit) {
             // The signal belongs to the caller, not to us.
             let (tgid, tid) = (cx.caller.tgid()?, cx.caller.call.tid);

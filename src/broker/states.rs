@@ -13,7 +13,7 @@ use crate::policy::State;
 use crate::sys::fs::Proc;
 use crate::sys::process;
 use crate::sys::{Errno, Pid};
-use crate::tracee::Stop;
+use crate::tracee::{Limit, Stop, limit};
 
 /// How many numbers a sandbox may hand out: each magic command that changes something takes one.
 const NUMBERS: u64 = 1 << 22;
@@ -147,39 +147,12 @@ impl States {
     }
 }
 
-/// The number of a process: by prlimit(2), or from `/proc/PID/limits` where that is refused.
+/// The number of a process.
 pub(crate) fn tag(proc: &Proc, pid: Pid) -> Result<u64, Stop> {
-    match process::limit(pid, libc::RLIMIT_LOCKS) {
-        Ok(tag) => Ok(tag),
-        Err(Errno::ESRCH) => Err(Stop::Gone),
-        Err(_) => {
-            let mut buf = [0; 4096];
-            let text = proc.read(pid, "limits", &mut buf).map_err(|_| Stop::Gone)?;
-            Ok(parse_limits(text).ok_or(Errno::EPERM)?)
-        }
-    }
-}
-
-fn parse_limits(text: &[u8]) -> Option<u64> {
-    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Max file locks"))?;
-    std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()
+    limit(proc, pid, Limit::Locks)
 }
 
 fn random() -> u32 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish() as u32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn limits_are_parsed() {
-        let text = b"Limit                     Soft Limit           Hard Limit           Units     \n\
-            Max cpu time              unlimited            unlimited            seconds   \n\
-            Max file locks            4611686018427387    4611686018427387    locks     \n";
-        assert_eq!(parse_limits(text), Some(4_611_686_018_427_387));
-        assert_eq!(parse_limits(b"Max file locks            unlimited  unlimited locks"), None);
-    }
 }

@@ -5,12 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod identity;
+mod limits;
 
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub(crate) use identity::{Identity, parent, status_mask, threads};
+pub(crate) use limits::{Limit, limit};
 
 use crate::sys::fs::Proc;
 use crate::sys::memory::Access;
@@ -201,9 +203,14 @@ impl<'s> Caller<'s> {
         Ok(identity.ok_or(Errno::EPERM)?)
     }
 
+    /// A soft limit of the caller's process.
+    pub(crate) fn limit(&self, which: Limit) -> Result<u64> {
+        limit(&self.sight.proc, self.call.tid, which)
+    }
+
     /// `EMFILE` where the caller could not get another descriptor: the kernel says so before it creates anything.
     pub(crate) fn has_free_descriptor(&self) -> Result<()> {
-        let limit = process::limit(self.call.tid, libc::RLIMIT_NOFILE).unwrap_or(0);
+        let limit = self.limit(Limit::OpenFiles)?;
         // Before Linux 6.2 the count is 0, and the caller learns too late.
         match self.sight.proc.count_fds(self.call.tid) {
             Ok(count) if count >= limit => Err(Errno::EMFILE.into()),
