@@ -19,6 +19,7 @@ all: build
 help:
 	@echo 'make demo      build and run the demonstration (tests/demo)'
 	@echo 'make check     run all tests and checks'
+	@echo 'make fuzz-fs   compare random calls with and without the sandbox (FUZZ_SECONDS, FUZZ_SEED)'
 	@echo 'make build     build the release'
 	@echo 'make install   install what was built (PREFIX, DESTDIR)'
 	@echo 'make setup     install the system packages that "make check" needs'
@@ -51,6 +52,12 @@ check:
 	$(CARGO) test --workspace
 	if [ "$$(id -u)" -eq 0 ]; then tools/test-as-user --workspace; fi
 
+# Random calls of the file system with and without the sandbox, until FUZZ_SECONDS (60) are over; FUZZ_SEED is random and printed.
+fuzz-fs:
+	tools/setup check
+	$(CARGO) test --test differential -- --ignored --nocapture fuzz
+	if [ "$$(id -u)" -eq 0 ]; then tools/test-as-user --test differential -- --ignored --nocapture fuzz; fi
+
 # Builds nothing, so that `sudo make install' leaves no files of root's in the build directory.
 install:
 	@test -x $(TARGET)/release/sydbox || { echo 'run "make build" first' >&2; exit 1; }
@@ -69,4 +76,4 @@ install:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help setup build demo check install clean
+.PHONY: all help setup build demo check fuzz-fs install clean

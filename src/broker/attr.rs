@@ -12,7 +12,7 @@ use crate::report::arguments;
 use crate::resolve::{Base, Object};
 use crate::sys::Errno;
 use crate::sys::fs::{self, Timespec};
-use crate::tracee::Result;
+use crate::tracee::{Limit, Result, Stop};
 
 const AT_FLAGS: i32 = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
 /// `XATTR_NAME_MAX` and the NUL.
@@ -27,10 +27,13 @@ fn change(
     details: impl FnOnce() -> String,
     act: impl FnOnce(&Object) -> std::result::Result<(), Errno>,
 ) -> Result<Answer> {
-    if flags & !AT_FLAGS != 0 {
-        return Err(Errno::EINVAL.into());
-    }
+    check_flags(flags)?;
     cx.with_object(flags, |cx, object| apply(cx, &object, details, act))
+}
+
+/// The kernel looks at the flags before it looks at anything else.
+pub(super) fn check_flags(flags: i32) -> Result<()> {
+    if flags & !AT_FLAGS == 0 { Ok(()) } else { Err(Errno::EINVAL.into()) }
 }
 
 fn apply(
@@ -68,7 +71,7 @@ fn truncate_to(cx: &mut Cx<'_>, length: i64) -> Result<Answer> {
             libc::S_IFREG => {}
             _ => return Err(Errno::EINVAL.into()),
         }
-        let limit = crate::sys::process::limit(cx.caller.call.tid, libc::RLIMIT_FSIZE).unwrap_or(0);
+        let limit = cx.caller.limit(Limit::FileSize)?;
         if length > object.stat.size && u64::try_from(length).is_ok_and(|length| length > limit) {
             // The signal belongs to the caller, not to us.
             let (tgid, tid) = (cx.caller.tgid()?, cx.caller.call.tid);
@@ -170,14 +173,11 @@ fn set_times(cx: &mut Cx<'_>, flags: i32, times: Option<[Timespec; 2]>) -> Resul
     }
     let at = cx.call.at;
     let is_null = at.path.is_some_and(|register| cx.caller.arg(register) == 0);
-    if is_null && at.dirfd.is_some() {
+    let fd = cx.dirfd(at);
+    if is_null && fd.0 != libc::AT_FDCWD {
         // A null path means the descriptor itself.
-        let fd = cx.dirfd(at);
         if flags != 0 {
             return Err(Errno::EINVAL.into());
-        }
-        if fd.0 == libc::AT_FDCWD {
-            return Err(Errno::EFAULT.into());
         }
         let base = Base::descriptor(&cx.caller, fd)?;
         if cx.caller.is_path_only(fd)? {
@@ -185,9 +185,7 @@ fn set_times(cx: &mut Cx<'_>, flags: i32, times: Option<[Timespec; 2]>) -> Resul
         }
         return cx.on_descriptor(base, |cx, object| apply_times(cx, &object, times));
     }
-    if flags & !AT_FLAGS != 0 {
-        return Err(Errno::EINVAL.into());
-    }
+    check_flags(flags)?;
     cx.with_object(flags, |cx, object| apply_times(cx, &object, times))
 }
 
@@ -220,9 +218,10 @@ fn xattr_value(cx: &Cx<'_>, addr: u64, size: u64) -> Result<Vec<u8>> {
 
 /// setxattr(2), lsetxattr(2), fsetxattr(2).
 pub(super) fn setxattr(cx: &mut Cx<'_>) -> Result<Answer> {
+    let flags = cx.value_int(3)? as i32;
+    check_xattr_flags(flags)?;
     let name = xattr_name(cx, cx.value(0)?)?;
     let value = xattr_value(cx, cx.value(1)?, cx.value(2)?)?;
-    let flags = cx.value_int(3)? as i32;
     set_attribute(cx, 0, &name, &value, flags)
 }
 
@@ -258,9 +257,18 @@ pub(super) fn xattr_args(cx: &Cx<'_>) -> Result<XattrArgs> {
 /// setxattrat(2).
 pub(super) fn setxattrat(cx: &mut Cx<'_>) -> Result<Answer> {
     let args = xattr_args(cx)?;
+    check_flags(cx.flags())?;
+    check_xattr_flags(args.flags as i32)?;
     let name = xattr_name(cx, cx.value(0)?)?;
     let value = xattr_value(cx, args.value, args.size.into())?;
     set_attribute(cx, cx.flags(), &name, &value, args.flags as i32)
+}
+
+fn check_xattr_flags(flags: i32) -> Result<()> {
+    match flags & !(libc::XATTR_CREATE | libc::XATTR_REPLACE) {
+        0 => Ok(()),
+        _ => Err(Errno::EINVAL.into()),
+    }
 }
 
 fn set_attribute(
@@ -270,15 +278,13 @@ fn set_attribute(
     value: &[u8],
     flags: i32,
 ) -> Result<Answer> {
-    if flags & !(libc::XATTR_CREATE | libc::XATTR_REPLACE) != 0 {
-        return Err(Errno::EINVAL.into());
-    }
     let details = || format!(", {}, {} bytes", arguments::path(name.to_bytes()), value.len());
     change(cx, at, details, |object| fs::setxattr(object.fd.as_fd(), name, value, flags))
 }
 
 /// removexattr(2), lremovexattr(2), fremovexattr(2), removexattrat(2).
 pub(super) fn removexattr(cx: &mut Cx<'_>) -> Result<Answer> {
+    check_flags(cx.flags())?;
     let name = xattr_name(cx, cx.value(0)?)?;
     let details = || format!(", {}", arguments::path(name.to_bytes()));
     change(cx, cx.flags(), details, |object| fs::removexattr(object.fd.as_fd(), &name))
@@ -309,7 +315,12 @@ pub(super) fn fs_ioctl(cx: &mut Cx<'_>) -> Result<Answer> {
     let mut argument = [0; 32];
     cx.caller.read(cx.value(1)?, &mut argument[..size])?;
     let fd = cx.dirfd(cx.call.at);
-    let base = Base::descriptor(&cx.caller, fd)?;
+    // The caller's own descriptor, where it can be had: it may be open though the file could not be opened again.
+    let (base, is_own) = match cx.caller.duplicate(fd) {
+        Ok(own) => (Base::Dir(own), true),
+        Err(Stop::Errno(Errno::EPERM)) => (Base::descriptor(&cx.caller, fd)?, false),
+        Err(stop) => return Err(stop),
+    };
     if cx.caller.is_path_only(fd)? {
         return Err(Errno::EBADF.into());
     }
@@ -322,6 +333,9 @@ pub(super) fn fs_ioctl(cx: &mut Cx<'_>) -> Result<Answer> {
             &object,
             || format!(", {command:#x}"),
             |object| {
+                if is_own {
+                    return fs::ioctl_write(object.fd.as_fd(), command, &argument);
+                }
                 let flags = libc::O_RDONLY | libc::O_NONBLOCK;
                 let file = fs::reopen_mode(object.fd.as_fd(), flags as u64, 0)?;
                 fs::ioctl_write(file.as_fd(), command, &argument)

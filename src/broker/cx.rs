@@ -112,6 +112,13 @@ impl<'a> Cx<'a> {
         Base::new(&self.caller, self.dirfd(at), path)
     }
 
+    /// Reads the second path and pins where it begins.
+    pub(crate) fn second(&self) -> Result<(CallerPath, Base)> {
+        let path = self.path(self.call.to)?;
+        let base = self.base(self.call.to, path.as_c())?;
+        Ok((path, base))
+    }
+
     /// Reads and pins the existing object that the call names: by path, or by descriptor where the call takes one
     /// or the path is empty and the flags say so. `run` then works on it as the caller.
     pub(crate) fn with_object<T>(

@@ -56,12 +56,12 @@ pub(super) fn mkdir(cx: &mut Cx<'_>) -> Result<Answer> {
 /// mknod(2), mknodat(2).
 pub(super) fn mknod(cx: &mut Cx<'_>) -> Result<Answer> {
     let (mode, device) = (cx.value_int(0)?, cx.value_int(1)?);
-    let path = cx.path(cx.call.at)?;
     match mode & libc::S_IFMT {
         0 | libc::S_IFREG | libc::S_IFIFO | libc::S_IFSOCK | libc::S_IFCHR | libc::S_IFBLK => {}
         libc::S_IFDIR => return Err(Errno::EPERM.into()),
         _ => return Err(Errno::EINVAL.into()),
     }
+    let path = cx.path(cx.call.at)?;
     let base = cx.base(cx.call.at, path.as_c())?;
     cx.as_caller(|cx| {
         let entry = resolve::entry(&cx.caller, base, path.as_c())?;
@@ -189,10 +189,13 @@ pub(super) fn rename(cx: &mut Cx<'_>) -> Result<Answer> {
     if flags & !KNOWN != 0 || exchange && flags & !libc::RENAME_EXCHANGE != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let (old, new) = (cx.path(cx.call.at)?, cx.path(cx.call.to)?);
-    let (from, to) = (cx.base(cx.call.at, old.as_c())?, cx.base(cx.call.to, new.as_c())?);
+    let old = cx.path(cx.call.at)?;
+    let from = cx.base(cx.call.at, old.as_c())?;
+    // What is wrong with the second name the kernel says only when the first has been found.
+    let to = cx.second();
     cx.as_caller(|cx| {
         let from = resolve::entry(&cx.caller, from, old.as_c())?;
+        let (new, to) = to?;
         let to = resolve::entry(&cx.caller, to, new.as_c())?;
         if from.fixed || to.fixed {
             cx.caller.check()?;
@@ -272,19 +275,20 @@ pub(super) fn link(cx: &mut Cx<'_>) -> Result<Answer> {
     if flags & !(libc::AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let (old, new) = (cx.path(cx.call.at)?, cx.path(cx.call.to)?);
+    let old = cx.path(cx.call.at)?;
     let by_descriptor = old.bytes().is_empty() && flags & AT_EMPTY_PATH != 0;
     let from = match by_descriptor {
         true => Base::descriptor(&cx.caller, cx.dirfd(cx.call.at))?,
         false => cx.base(cx.call.at, old.as_c())?,
     };
-    let to = cx.base(cx.call.to, new.as_c())?;
+    let to = cx.second();
     cx.as_caller(|cx| {
         let follow = flags & libc::AT_SYMLINK_FOLLOW != 0;
         let object = match by_descriptor {
             true => resolve::descriptor(&cx.caller, from)?,
             false => resolve::object(&cx.caller, from, old.as_c(), follow)?,
         };
+        let (new, to) = to?;
         let entry = resolve::entry(&cx.caller, to, new.as_c())?;
         let details = || format!(" -> {}", arguments::path(source(&object)));
         creating(cx, &entry, true, details)?;

@@ -38,18 +38,33 @@ fn enter(cx: &mut Cx<'_>, object: Object) -> Result<Answer> {
 pub(super) fn readlink(cx: &mut Cx<'_>) -> Result<Answer> {
     let (buffer, size) = (cx.value(0)?, cx.value_int(1)? as i32);
     let size = usize::try_from(size).ok().filter(|size| *size > 0).ok_or(Errno::EINVAL)?;
+    let at = cx.call.at;
+    let path = cx.path(at)?;
     // An empty name means the link that the descriptor pins.
-    let empty = if cx.call.at.dirfd.is_some() { AT_EMPTY_PATH } else { 0 };
-    let text = cx.with_object(empty, |cx, object| {
-        if !object.stat.is_link() {
-            return Err(Errno::EINVAL.into());
+    let text = match path.bytes().is_empty() && at.dirfd.is_some() {
+        true => {
+            let base = Base::descriptor(&cx.caller, cx.dirfd(at))?;
+            cx.on_descriptor(base, |cx, object| read_link(cx, &object, Errno::ENOENT))
         }
-        cx.may(Access::Read, &object, String::new)?;
-        link_text(cx, &object)
-    })?;
+        false => {
+            let base = cx.base(at, path.as_c())?;
+            cx.as_caller(|cx| {
+                let object = resolve::object(&cx.caller, base, path.as_c(), false)?;
+                read_link(cx, &object, Errno::EINVAL)
+            })
+        }
+    }?;
     let text = &text[..text.len().min(size)];
     cx.caller.write(buffer, text)?;
     Ok(Answer::Value(text.len() as i64))
+}
+
+fn read_link(cx: &mut Cx<'_>, object: &Object, no_link: Errno) -> Result<Vec<u8>> {
+    if !object.stat.is_link() {
+        return Err(no_link.into());
+    }
+    cx.may(Access::Read, object, String::new)?;
+    link_text(cx, object)
 }
 
 /// What the link says to the caller: two of procfs say something else to us.
@@ -85,6 +100,7 @@ pub(super) fn getxattrat(cx: &mut Cx<'_>) -> Result<Answer> {
     if args.flags != 0 {
         return Err(Errno::EINVAL.into());
     }
+    attr::check_flags(cx.flags())?;
     let name = attr::xattr_name(cx, cx.value(0)?)?;
     get(cx, cx.flags(), &name, args.value, args.size.into())
 }

@@ -12,7 +12,7 @@ use super::cx::{Answer, Cx};
 use super::watch::Watch;
 use crate::policy::Access;
 use crate::report::arguments;
-use crate::resolve::{self, Base, Entry, Object, Place, Target};
+use crate::resolve::{self, Base, Entry, Naming, Object, Place, Target};
 use crate::sys::Errno;
 use crate::sys::fs::{self, NO_LINKS};
 use crate::tracee::Result;
@@ -93,6 +93,10 @@ impl How {
         self.flags & PATH == 0 && self.flags & ACCMODE != libc::O_WRONLY as u64 && self.flags & TMPFILE == 0
     }
 
+    fn naming(self) -> Naming {
+        Naming { follow: self.follows(), create: self.flags & CREAT != 0 }
+    }
+
     fn follows(self) -> bool {
         self.flags & NOFOLLOW == 0 && self.flags & (CREAT | EXCL) != CREAT | EXCL
     }
@@ -158,7 +162,7 @@ fn only_pinned(cx: &Cx<'_>) -> Result<Answer> {
 fn resolved(cx: &mut Cx<'_>, path: &CStr, how: How) -> Result<OwnedFd> {
     for _ in 0..RETRIES {
         let base = cx.base(cx.call.at, path)?;
-        let opened = cx.as_caller(|cx| match resolve::target(&cx.caller, base, path, how.follows())? {
+        let opened = cx.as_caller(|cx| match resolve::target(&cx.caller, base, path, how.naming())? {
             Target::Entry(entry) => open_entry(cx, &entry, how),
             Target::Object(object) => open_object(cx, &object, how).map(Some),
         })?;
@@ -174,14 +178,14 @@ fn resolved(cx: &mut Cx<'_>, path: &CStr, how: How) -> Result<OwnedFd> {
 fn restricted(cx: &mut Cx<'_>, path: &CStr, how: How) -> Result<OwnedFd> {
     let dirfd = cx.dirfd(cx.call.at);
     let base = match Base::new(&cx.caller, dirfd, path) {
-        // An absolute path is one below the directory with RESOLVE_IN_ROOT, and refused with RESOLVE_BENEATH.
-        Ok(Base::Root) if how.resolve & (libc::RESOLVE_IN_ROOT | libc::RESOLVE_BENEATH) != 0 => {
-            Base::descriptor(&cx.caller, dirfd)
-        }
+        // Whatever the directory is.
+        Ok(Base::Root) if how.resolve & libc::RESOLVE_BENEATH != 0 => return Err(Errno::EXDEV.into()),
+        // An absolute path is one below the directory.
+        Ok(Base::Root) if how.resolve & libc::RESOLVE_IN_ROOT != 0 => Base::descriptor(&cx.caller, dirfd),
         other => other,
     }?;
     let resolve = how.resolve | libc::RESOLVE_NO_MAGICLINKS;
-    cx.as_caller(|cx| match resolve::restricted(&cx.caller, base, path, how.follows(), resolve)? {
+    cx.as_caller(|cx| match resolve::restricted(&cx.caller, base, path, how.naming(), resolve)? {
         Target::Object(object) => open_object(cx, &object, how),
         Target::Entry(entry) => open_entry(cx, &entry, how)?.ok_or(Errno::ELOOP.into()),
     })

@@ -86,9 +86,24 @@ pub(crate) fn entry(caller: &Caller<'_>, base: Base, path: &CStr) -> Result<Entr
     new_entry(caller, dir, name)
 }
 
-/// Resolves the path for an open. With `follow` a link as last component is followed (a slash behind it means
-/// the same).
-pub(crate) fn target(caller: &Caller<'_>, base: Base, path: &CStr, follow: bool) -> Result<Target> {
+/// What the last component of the path of an open means.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Naming {
+    /// A link is followed; a slash behind it means the same.
+    pub(crate) follow: bool,
+    /// It may be created. Then a name with a slash behind it is refused (`EISDIR`) whatever it is, so it is left to
+    /// the kernel.
+    pub(crate) create: bool,
+}
+
+impl Naming {
+    fn follows(self, name: &[u8]) -> bool {
+        if name.ends_with(b"/") { !self.create } else { self.follow }
+    }
+}
+
+/// Resolves the path for an open.
+pub(crate) fn target(caller: &Caller<'_>, base: Base, path: &CStr, naming: Naming) -> Result<Target> {
     let bytes = path.to_bytes();
     let (parent, name) = split(bytes);
     if is_plain(name) {
@@ -97,8 +112,7 @@ pub(crate) fn target(caller: &Caller<'_>, base: Base, path: &CStr, follow: bool)
             Err(errno) => return Err(errno.into()),
             Ok(dir) => {
                 let entry = new_entry(caller, dir, name)?;
-                let follow = follow || name.ends_with(b"/");
-                let link = follow
+                let link = naming.follows(name)
                     && fs::lstat(entry.dir.as_fd(), trim(&entry.name)?.as_c_str()).is_ok_and(|s| s.is_link());
                 if !link {
                     return Ok(Target::Entry(entry));
@@ -106,8 +120,7 @@ pub(crate) fn target(caller: &Caller<'_>, base: Base, path: &CStr, follow: bool)
             }
         }
     }
-    let found = walk::whole(caller, base.start()?, bytes, follow)?;
-    match found {
+    match walk::whole(caller, base.start()?, bytes, naming)? {
         walk::Found::Name { dir, name } => Ok(Target::Entry(new_entry(caller, dir, &name)?)),
         walk::Found::Object { fd, own } => Ok(Target::Object(new_object(caller, fd, own)?)),
     }
@@ -119,27 +132,41 @@ pub(crate) fn restricted(
     caller: &Caller<'_>,
     base: Base,
     path: &CStr,
-    follow: bool,
+    naming: Naming,
     resolve: u64,
 ) -> Result<Target> {
-    let pin = libc::O_PATH | if follow { 0 } else { libc::O_NOFOLLOW };
-    match fs::openat2(base.fd(), path, pin as u64, 0, resolve) {
-        Ok(fd) => {
-            // The text of /proc/self is ours here, not the caller's.
-            if fs::is_procfs(fd.as_fd())? {
-                return Err(Errno::EXDEV.into());
+    let mut path = path.to_bytes().to_vec();
+    for _ in 0..=walk::MAX_LINKS {
+        let (parent, name) = split(&path);
+        if !(naming.create && is_plain(name) && name.ends_with(b"/")) {
+            let pin = libc::O_PATH | if naming.follow { 0 } else { libc::O_NOFOLLOW };
+            match fs::openat2(base.fd(), &fs::c_string(&path)?, pin as u64, 0, resolve) {
+                Ok(fd) => {
+                    // The text of /proc/self is ours here, not the caller's.
+                    if fs::is_procfs(fd.as_fd())? {
+                        return Err(Errno::EXDEV.into());
+                    }
+                    return Ok(Target::Object(new_object(caller, fd, false)?));
+                }
+                Err(Errno::ENOENT) if naming.create => {}
+                Err(errno) => return Err(errno.into()),
             }
-            Ok(Target::Object(new_object(caller, fd, false)?))
         }
-        Err(Errno::ENOENT) => {
-            let (parent, name) = split(path.to_bytes());
-            let parent = fs::c_string(if parent.is_empty() { b"." } else { parent })?;
-            let flags = (libc::O_PATH | libc::O_DIRECTORY) as u64;
-            let dir = fs::openat2(base.fd(), &parent, flags, 0, resolve)?;
-            Ok(Target::Entry(new_entry(caller, dir, name)?))
-        }
-        Err(errno) => Err(errno.into()),
+        let above = fs::c_string(&[parent, b"."].concat())?;
+        let flags = (libc::O_PATH | libc::O_DIRECTORY) as u64;
+        let entry = new_entry(caller, fs::openat2(base.fd(), &above, flags, 0, resolve)?, name)?;
+        let link = match naming.follows(name) && !entry.fixed {
+            true => fs::pin(entry.dir.as_fd(), &entry.name).ok(),
+            false => None,
+        };
+        let Some(link) = link.filter(|link| fs::fstat(link.as_fd()).is_ok_and(|stat| stat.is_link())) else {
+            return Ok(Target::Entry(entry));
+        };
+        // A link to what is not there yet.
+        let text = walk::text(link.as_fd())?;
+        path = if text.starts_with(b"/") { text } else { [parent, text.as_slice()].concat() };
     }
+    Err(Errno::ELOOP.into())
 }
 
 /// Resolves the path to an object that exists.
@@ -161,7 +188,7 @@ pub(crate) fn object(caller: &Caller<'_>, base: Base, path: &CStr, follow: bool)
         Err(Errno::ELOOP) => {}
         Err(errno) => return Err(errno.into()),
     }
-    match walk::whole(caller, base.start()?, bytes, follow)? {
+    match walk::whole(caller, base.start()?, bytes, Naming { follow, create: false })? {
         walk::Found::Object { fd, own } => new_object(caller, fd, own),
         walk::Found::Name { dir, name } => {
             let fd = fs::pin(dir.as_fd(), &fs::c_string(&name)?)?;
@@ -229,8 +256,9 @@ impl Base {
 
     /// Pins the directory of this text below the base, following no link.
     fn dir(&self, parent: &[u8]) -> std::result::Result<OwnedFd, Errno> {
-        let parent = if parent.is_empty() { b"." } else { parent };
-        fs::pin_dir(self.fd(), &fs::c_string(parent)?)
+        // The dot, so that the kernel asks here whether names in the directory may be looked up, as it does for the
+        // caller. A parent that is not empty ends with a slash.
+        fs::pin_dir(self.fd(), &fs::c_string(&[parent, b"."].concat())?)
     }
 
     /// A descriptor to begin a walk from.

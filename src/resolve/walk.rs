@@ -1,14 +1,15 @@
 //! The slow path: one component at a time, every link expanded here and never by the kernel.
 #![forbid(unsafe_code)]
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::Naming;
 use crate::sys::fs;
 use crate::sys::{Errno, Pid};
 use crate::tracee::{Caller, Result};
 
 /// As many links as the kernel follows (`MAXSYMLINKS`).
-const MAX_LINKS: u32 = 40;
+pub(super) const MAX_LINKS: u32 = 40;
 /// The inode of a procfs's root, on which `self` and `thread-self` are.
 const PROC_ROOT_INO: u64 = 1;
 
@@ -35,15 +36,15 @@ pub(super) fn directory(caller: &Caller<'_>, start: OwnedFd, text: &[u8]) -> Res
     let mut text = text.to_vec();
     // The last component is not special here: whatever it is, it is to be a directory.
     text.extend_from_slice(b"/.");
-    match Walk::new(caller, start, text).run(true)? {
+    match Walk::new(caller, start, text).run(Naming { follow: true, create: false })? {
         Found::Object { fd, .. } => Ok(fd),
         Found::Name { .. } => Err(Errno::ENOTDIR.into()),
     }
 }
 
-/// Walks a whole path; the last component is followed if `follow`, or if a slash is behind it.
-pub(super) fn whole(caller: &Caller<'_>, start: OwnedFd, path: &[u8], follow: bool) -> Result<Found> {
-    Walk::new(caller, start, path.to_vec()).run(follow)
+/// Walks a whole path.
+pub(super) fn whole(caller: &Caller<'_>, start: OwnedFd, path: &[u8], naming: Naming) -> Result<Found> {
+    Walk::new(caller, start, path.to_vec()).run(naming)
 }
 
 struct Walk<'c, 's> {
@@ -67,7 +68,7 @@ impl<'c, 's> Walk<'c, 's> {
         Self { caller, dir, rest, links: 0 }
     }
 
-    fn run(mut self, follow: bool) -> Result<Found> {
+    fn run(mut self, naming: Naming) -> Result<Found> {
         loop {
             let slashes = self.rest.iter().take_while(|byte| **byte == b'/').count();
             self.rest.drain(..slashes);
@@ -89,14 +90,20 @@ impl<'c, 's> Walk<'c, 's> {
                 other => other?,
             };
             let stat = fs::fstat(pinned.as_fd())?;
-            if stat.is_link() && (!last || follow || slash) {
+            let follow = !last || naming.follows(if slash { b"/" } else { &name });
+            if stat.is_link() && follow {
                 self.links += 1;
                 if self.links > MAX_LINKS {
                     return Err(Errno::ELOOP.into());
                 }
                 match self.link(&pinned, &name)? {
                     Link::Text(text) => self.expand(text)?,
-                    Link::Magic { fd, own } if last && !slash => return Ok(Found::Object { fd, own }),
+                    Link::Magic { fd, own } if last => {
+                        if slash && !fs::fstat(fd.as_fd())?.is_dir() {
+                            return Err(Errno::ENOTDIR.into());
+                        }
+                        return Ok(Found::Object { fd, own });
+                    }
                     Link::Magic { fd, .. } => self.dir = fd,
                 }
             } else if last {
@@ -132,10 +139,7 @@ impl<'c, 's> Walk<'c, 's> {
         {
             return Ok(link);
         }
-        let mut text = vec![0; libc::PATH_MAX as usize];
-        let len = fs::readlinkat(link.as_fd(), c"", &mut text)?;
-        text.truncate(len);
-        Ok(Link::Text(text))
+        Ok(Link::Text(text(link.as_fd())?))
     }
 
     /// The links of procfs that mean something else to us than to the caller.
@@ -168,6 +172,14 @@ impl<'c, 's> Walk<'c, 's> {
         Ok(process_of(path).is_some_and(|pid| pid == self.caller.call.tid)
             || process_of(path) == Some(self.caller.tgid()?))
     }
+}
+
+/// What a pinned link says.
+pub(super) fn text(link: BorrowedFd<'_>) -> Result<Vec<u8>> {
+    let mut text = vec![0; libc::PATH_MAX as usize];
+    let len = fs::readlinkat(link, c"", &mut text)?;
+    text.truncate(len);
+    Ok(text)
 }
 
 /// The process of a path in `/proc`.

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod identity;
-mod tag;
+mod limits;
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -13,7 +13,7 @@ use std::ops::RangeInclusive;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub(crate) use identity::{Identity, parent, status_mask, threads};
-pub(crate) use tag::tag;
+pub(crate) use limits::{Limit, limit};
 
 use crate::sys::fs::Proc;
 use crate::sys::memory::Access;
@@ -23,6 +23,11 @@ use crate::sys::{CallerFd, Errno, Pid, process};
 /// Bytes of a page of the machine: reads of unknown length end at a page's boundary.
 const PAGE: u64 = 4096;
 const PATH_MAX: usize = libc::PATH_MAX as usize;
+
+/// The number of a process's state, which the kernel carries in `RLIMIT_LOCKS`.
+pub(crate) fn tag(proc: &Proc, pid: Pid) -> Result<u64> {
+    limit(proc, pid, Limit::Locks)
+}
 
 /// What is the same for all callers of a sandbox.
 #[derive(Debug)]
@@ -216,9 +221,14 @@ impl<'s> Caller<'s> {
         Ok(identity.ok_or(Errno::EPERM)?)
     }
 
+    /// A soft limit of the caller's process.
+    pub(crate) fn limit(&self, which: Limit) -> Result<u64> {
+        limit(&self.sight.proc, self.call.tid, which)
+    }
+
     /// `EMFILE` where the caller could not get another descriptor: the kernel says so before it creates anything.
     pub(crate) fn has_free_descriptor(&self) -> Result<()> {
-        let limit = process::limit(self.call.tid, libc::RLIMIT_NOFILE).unwrap_or(0);
+        let limit = self.limit(Limit::OpenFiles)?;
         // Before Linux 6.2 the count is 0, and the caller learns too late.
         match self.sight.proc.count_fds(self.call.tid) {
             Ok(count) if count >= limit => Err(Errno::EMFILE.into()),
