@@ -112,7 +112,7 @@ fn approve(cx: &mut Cx<'_>, image: Object, cwd: Base) -> Result<Approved> {
         if let Some(name) = script_interpreter(&head) {
             image = find(cx, &cwd, name)?;
             executable(&image)?;
-        } else if head.starts_with(b"\x7fELF") {
+        } else if is_native(&head) {
             if let Some(name) = elf_interpreter(&image, &head)
                 && let Ok(loader) = find(cx, &cwd, &name)
             {
@@ -170,6 +170,13 @@ fn read(image: &Object, at: u64, len: usize) -> Option<Vec<u8>> {
 fn script_interpreter(head: &[u8]) -> Option<&[u8]> {
     let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     line.split(|byte| matches!(byte, b' ' | b'\t' | 0)).find(|word| !word.is_empty())
+}
+
+/// Whether the kernel itself executes it: an ELF program of x86-64 or of 32-bit x86. One of another machine is
+/// given to an emulator by binfmt_misc.
+fn is_native(head: &[u8]) -> bool {
+    const MACHINES: [&[u8]; 2] = [&[62, 0], &[3, 0]];
+    head.starts_with(b"\x7fELF") && head.get(18..20).is_some_and(|machine| MACHINES.contains(&machine))
 }
 
 /// The loader that a 64- or 32-bit ELF program of this machine's byte order names.
