@@ -10,7 +10,7 @@ CARGO = cargo
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 ESANDBOX = esandbox/esandbox
 
-SHELL_FILES = $(ESANDBOX) esandbox/test.sh esandbox/completion/esandbox.bash tools/setup .ci/run \
+SHELL_FILES = $(ESANDBOX) esandbox/test.sh esandbox/completion/esandbox.bash tools/setup tools/bench/configure .ci/run \
 	tests/demo/run tests/demo/driver.bash tests/demo/package/configure \
 	tests/demo/package/build-aux/manners.sh tests/demo/package/tests/greet.sh
 
@@ -20,6 +20,7 @@ help:
 	@echo 'make demo      build and run the demonstration (tests/demo)'
 	@echo 'make check     run all tests and checks'
 	@echo 'make fuzz-fs   compare random calls with and without the sandbox (FUZZ_SECONDS, FUZZ_SEED)'
+	@echo 'make bench     measure what the sandbox costs (tools/bench/run; BENCH_QUICK=1: in under two minutes)'
 	@echo 'make build     build the release'
 	@echo 'make install   install what was built (PREFIX, DESTDIR)'
 	@echo 'make setup     install the system packages that "make check" needs'
@@ -58,6 +59,13 @@ fuzz-fs:
 	$(CARGO) test --test differential -- --ignored --nocapture fuzz
 	if [ "$$(id -u)" -eq 0 ]; then tools/test-as-user --test differential -- --ignored --nocapture fuzz; fi
 
+# Figures only: none of them makes it fail.
+bench:
+	tools/setup demo
+	$(CARGO) build --release
+	$(CARGO) bench --no-run --bench startup
+	CARGO='$(CARGO)' tools/bench/run $(TARGET)/release/sydbox $(TARGET)/bench.json
+
 # Builds nothing, so that `sudo make install' leaves no files of root's in the build directory.
 install:
 	@test -x $(TARGET)/release/sydbox || { echo 'run "make build" first' >&2; exit 1; }
@@ -76,4 +84,4 @@ install:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help setup build demo check fuzz-fs install clean
+.PHONY: all help setup build demo check bench fuzz-fs install clean

@@ -23,7 +23,7 @@ const RECV: u64 = iowr(0, size_of::<libc::seccomp_notif>() as u64);
 const SEND: u64 = iowr(1, size_of::<libc::seccomp_notif_resp>() as u64);
 const ID_VALID: u64 = iow(2, 8);
 const ADDFD: u64 = iow(3, size_of::<libc::seccomp_notif_addfd>() as u64);
-const SET_FLAGS: u64 = ((b'!' as u64) << 8) | 4;
+const SET_FLAGS: u64 = iow(4, 8);
 
 /// Loads `program` for the calling thread and returns the number of the listener.
 ///
