@@ -170,12 +170,12 @@ fn seeds_are_the_same(seeds: std::ops::Range<u64>, armed: bool) {
 
 #[test]
 fn random_calls_are_the_same() {
-    seeds_are_the_same(0..40, false);
+    seeds_are_the_same(0..30, false);
 }
 
 #[test]
 fn random_calls_are_the_same_while_reading_is_mediated() {
-    seeds_are_the_same(40..70, true);
+    seeds_are_the_same(30..50, true);
 }
 
 /// `make fuzz-fs': as long as FUZZ_SECONDS says, from the seed FUZZ_SEED on; what differs is printed.

@@ -99,3 +99,33 @@ fn stopping_neither_repeats_nor_interrupts_calls() {
     assert_eq!(run.output().succeeded().stdout, "done\n");
     assert_eq!(run.sandboxed().output().succeeded().stdout, "done\n");
 }
+
+/// Opens and creates by eight threads at once: the supervisor is afterwards what it was before.
+#[test]
+fn twenty_thousand_opens_by_eight_threads() {
+    let env = Env::new();
+    let mut running = env.run(env.program("eight")).arg(env.path("ok")).arg("2500").sandboxed().start();
+    let mut input = running.child.stdin.take().unwrap();
+    let mut output = BufReader::new(running.child.stdout.take().unwrap());
+    let mut line = || {
+        let mut text = String::new();
+        output.read_line(&mut text).unwrap();
+        text
+    };
+    assert_eq!(line(), "ready\n");
+    let ((threads, descriptors), memory) = (running.size(), running.memory());
+    input.write_all(b"\n").unwrap();
+    assert_eq!(line(), "done\n");
+    let is_small = || {
+        let (threads_now, descriptors_now) = running.size();
+        // Up to four threads stay to wait for calls, one watches over those that block, and two are there from the start.
+        threads_now <= threads.max(7) && descriptors_now <= descriptors
+    };
+    assert!(becomes(is_small), "({threads}, {descriptors}) became {:?}", running.size());
+    // A descriptor's worth of memory for each open would be many times that.
+    assert!(running.memory() <= memory + 2048, "{memory} kB became {} kB", running.memory());
+    input.write_all(b"\n").unwrap();
+    let done = running.finish();
+    assert!(done.status.success() && done.violations.is_empty() && done.stderr.is_empty(), "{done:#?}");
+    assert_eq!(files(&env, "ok"), 0);
+}

@@ -20,6 +20,9 @@ const XATTR_NAME: usize = 256;
 /// `XATTR_SIZE_MAX`.
 const XATTR_SIZE: usize = 65536;
 
+const FS_IOC_SETFLAGS: u32 = 0x4008_6602;
+const FS_IOC32_SETFLAGS: u32 = 0x4004_6602;
+
 /// Judges the object that the call names, then changes it.
 fn change(
     cx: &mut Cx<'_>,
@@ -311,6 +314,11 @@ pub(super) fn fs_ioctl(cx: &mut Cx<'_>) -> Result<Answer> {
     let size = match (command >> 16 & 0x3fff) as usize {
         size @ 28 => size,
         _ => 4,
+    };
+    // The same under another number, which only the entry for 32-bit programs knows.
+    let command = match command {
+        FS_IOC32_SETFLAGS if cx.caller.is_32bit() => FS_IOC_SETFLAGS,
+        other => other,
     };
     let mut argument = [0; 32];
     cx.caller.read(cx.value(1)?, &mut argument[..size])?;

@@ -143,11 +143,22 @@ fn run(cx: &mut Cx<'_>, how: How) -> Result<Answer> {
     if how.flags & PATH != 0 {
         return only_pinned(cx);
     }
-    if how.creates() || how.flags & TRUNC != 0 {
+    if path.bytes().is_empty() {
+        return Err(Errno::ENOENT.into());
+    }
+    let early = how.creates() || how.flags & TRUNC != 0;
+    if early {
         cx.caller.has_free_descriptor()?;
     }
-    let fd =
-        if how.resolve == 0 { resolved(cx, path.as_c(), how)? } else { restricted(cx, path.as_c(), how)? };
+    let fd = match how.resolve {
+        0 => resolved(cx, path.as_c(), how),
+        _ => restricted(cx, path.as_c(), how),
+    };
+    if fd.is_err() && !early {
+        // The kernel says first that no descriptor is left; who gets one, learns it from the kernel.
+        cx.caller.has_free_descriptor()?;
+    }
+    let fd = fd?;
     Ok(Answer::Descriptor { fd, cloexec: how.flags & CLOEXEC != 0 })
 }
 

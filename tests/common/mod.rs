@@ -63,20 +63,27 @@ impl Programs {
         })
     }
 
-    fn compile(&self, name: &str) -> PathBuf {
+    /// The program, or what the compiler says.
+    fn compile(&self, name: &str, flags: &[&str]) -> Result<PathBuf, String> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let compile = || {
-            let program = self.dir.path().canonicalize().unwrap().join(name);
-            let done = Command::new("cc")
-                .args(["-O1", "-Wall", "-Wno-unused-result", "-pthread", "-o"])
-                .arg(&program)
-                .arg(source(&format!("tests/programs/{name}.c")))
-                .output()
-                .expect("cc");
-            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-            program
-        };
-        made.entry(name.to_owned()).or_insert_with(compile).clone()
+        let key = format!("{}{}", name.replace('/', "-"), flags.concat());
+        if let Some(program) = made.get(&key) {
+            return Ok(program.clone());
+        }
+        let program = self.dir.path().canonicalize().unwrap().join(&key);
+        let done = Command::new("cc")
+            .args(["-O1", "-Wall", "-Wno-unused-result", "-pthread"])
+            .args(flags)
+            .arg("-o")
+            .arg(&program)
+            .arg(source(&format!("tests/programs/{name}.c")))
+            .output()
+            .expect("cc");
+        if !done.status.success() {
+            return Err(String::from_utf8_lossy(&done.stderr).into_owned());
+        }
+        made.insert(key, program.clone());
+        Ok(program)
     }
 }
 
@@ -108,7 +115,26 @@ impl Env {
 
     /// A program of `tests/programs`.
     pub fn program(&self, name: &str) -> PathBuf {
-        self.programs.compile(name)
+        self.programs.compile(name, &[]).unwrap_or_else(|said| panic!("{said}"))
+    }
+
+    /// The same as a 32-bit program. None, and the reason is printed, where such programs cannot be made.
+    pub fn program32(&self, name: &str) -> Option<PathBuf> {
+        if !cfg!(target_arch = "x86_64") {
+            eprintln!("skipped: not an x86 machine");
+            return None;
+        }
+        // Whether it is possible at all, so that a mistake in the program itself is none of the reasons.
+        if let Err(said) = self.programs.compile("containers/podman-default", &["-m32"]) {
+            eprintln!(
+                "skipped: cc -m32 does not work (gcc-multilib?): {}",
+                said.lines().next().unwrap_or("")
+            );
+            return None;
+        }
+        // Inodes of more than 32 bits are none of what is tested.
+        let program = self.programs.compile(name, &["-m32", "-D_FILE_OFFSET_BITS=64"]);
+        Some(program.unwrap_or_else(|said| panic!("{said}")))
     }
 
     /// A run of a program, in this directory. Without rules there is no sandbox.
@@ -281,6 +307,13 @@ impl Running {
         let count =
             |what| std::fs::read_dir(format!("/proc/{}/{what}", self.child.id())).map_or(0, Iterator::count);
         (count("task"), count("fd"))
+    }
+
+    /// How much memory the process has, in kB.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
     }
 
     /// The numbers of its children that nobody has waited for.

@@ -309,8 +309,8 @@ static void opened(long fd)
 	if (fd < 0)
 		return;
 	fstat(fd, &st);
-	/* O_NOFOLLOW is lost where there is no name to open by. */
-	say(" flags %o cloexec %d", fcntl(fd, F_GETFL) & ~O_NOFOLLOW, fcntl(fd, F_GETFD));
+	/* O_NOFOLLOW is lost where there is no name to open by; O_LARGEFILE is always there, because the supervisor is 64-bit. */
+	say(" flags %o cloexec %d", fcntl(fd, F_GETFL) & ~(O_NOFOLLOW | 0100000), fcntl(fd, F_GETFD));
 	show(&st);
 	snprintf(link, sizeof link, "/proc/thread-self/fd/%ld", fd);
 	if (S_ISDIR(st.st_mode) && is_outside(link)) {

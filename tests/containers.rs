@@ -1,0 +1,169 @@
+//! Under the default filters of container engines, emulated: sydbox starts and mediates, as root and as an ordinary user.
+//!
+//! Docker's filter refuses pidfd_getfd and clone3, Podman's process_vm_readv; both refuse namespaces and more. The filters are those of
+//! programs/containers.
+//!
+//! Seen to fail with the listener always fetched (Docker) and memory always read with process_vm_readv (Podman).
+#![cfg(all(feature = "cli", target_arch = "x86_64"))]
+#![forbid(unsafe_code)]
+
+mod common;
+
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, chown};
+
+use common::{Done, Env, is_root};
+
+const ENGINES: [&str; 2] = ["docker-default", "podman-default"];
+const NOBODY: u32 = 65534;
+
+/// A command under the filter of an engine. `user`: as an ordinary user, which root becomes for that.
+struct Container<'e> {
+    env: &'e Env,
+    engine: &'static str,
+    user: bool,
+}
+
+impl Container<'_> {
+    fn run(&self, options: &[&str], command: &[&str]) -> Done {
+        let sydbox = common::sydbox();
+        let copy = self.env.path("sydbox");
+        if !copy.exists() {
+            // Where it was built the other user may not be able to look. A process of its own writes it: a fork of another
+            // test would have the copy open while it is executed.
+            self.env.run("cp").arg(sydbox).arg(&copy).output().succeeded();
+        }
+        let mut run = self.env.run(self.env.program(&format!("containers/{}", self.engine)));
+        if self.user && is_root() {
+            run = run.set("DK_UID", NOBODY.to_string());
+        }
+        run = run.arg(copy).args(options);
+        if !command.is_empty() {
+            run = run.arg("--").args(command);
+        }
+        run.output()
+    }
+
+    fn sandboxed(&self, script: &str) -> Done {
+        let rule = format!("allowlist/write+{}", self.env.text("ok/***"));
+        self.run(&["-m", "core/sandbox/write:deny", "-m", &rule], &["sh", "-c", script])
+    }
+}
+
+/// Does it under each filter, as root (if the tests run as root) and as an ordinary user.
+fn everywhere(check: impl Fn(&Container<'_>)) {
+    for engine in ENGINES {
+        for user in [false, true] {
+            if user || is_root() {
+                let env = Env::new();
+                // The other user is to reach it, and the programs, and to own what it may write.
+                for dir in
+                    [env.path(""), env.program(&format!("containers/{engine}")).parent().unwrap().into()]
+                {
+                    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+                }
+                if user && is_root() {
+                    for dir in ["ok", "no"] {
+                        chown(env.path(dir), Some(NOBODY), Some(NOBODY)).unwrap();
+                    }
+                }
+                check(&Container { env: &env, engine, user });
+            }
+        }
+    }
+}
+
+fn who(container: &Container<'_>) -> String {
+    format!("{}{}", container.engine, if container.user { ", as a user" } else { ", as root" })
+}
+
+#[test]
+fn writing_is_mediated() {
+    everywhere(|container| {
+        let done =
+            container.sandboxed("echo text >ok/f && cat ok/f; mkdir ok/d && mv ok/f ok/d; echo text >no/f");
+        assert_eq!(done.stdout, "text\n", "{}: {done:#?}", who(container));
+        assert!(
+            done.stderr.contains("Access Violation") && !done.status.success(),
+            "{}: {done:#?}",
+            who(container)
+        );
+        let env = container.env;
+        assert!(env.path("ok/d/f").exists() && !env.path("no/f").exists(), "{}", who(container));
+        // The same without the sandbox, to see that only the sandbox refuses.
+        let native = env.run(env.program(&format!("containers/{}", container.engine))).args([
+            "sh",
+            "-c",
+            "echo text >no/f",
+        ]);
+        native.output().succeeded();
+        assert!(env.path("no/f").exists());
+    });
+}
+
+#[test]
+fn magic_works() {
+    everywhere(|container| {
+        let env = container.env;
+        let script = format!(
+            "test -e /dev/sydbox && echo open; test -e '/dev/sydbox/core/sandbox/write?' && echo on; \
+             test -e '/dev/sydbox/allowlist/write+{}' && echo >no/f && echo written; \
+             test -e /dev/sydbox/core/trace/magic_lock:exec && echo locking; test -e /dev/sydbox && echo still; \
+             sh -c 'test -e /dev/sydbox || echo locked'; echo >no/g && echo bad; echo",
+            env.text("no/f")
+        );
+        let done = container.sandboxed(&script);
+        assert_eq!(
+            done.stdout,
+            "open\non\nwritten\nlocking\nstill\nlocked\n\n",
+            "{}: {done:#?}",
+            who(container)
+        );
+    });
+}
+
+/// Where the socket of a caller can be had, addresses are judged; where not, a call with an address is refused and it is
+/// said how that can be changed, or the kernel carries it out if no address can be refused.
+#[test]
+fn the_network_is_judged_or_refused() {
+    everywhere(|container| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let gap = container.env.program("gap");
+        let connect = |rules: &[&str]| {
+            let options: Vec<&str> = rules.iter().flat_map(|rule| ["-m", *rule]).collect();
+            container.run(&options, &[gap.to_str().unwrap(), "connect-tcp", &port.to_string()])
+        };
+        let came = || listener.accept().is_ok();
+        let docker = container.engine.starts_with("docker");
+
+        // No address can be refused.
+        let done = connect(&["core/sandbox/write:deny"]);
+        assert_eq!((done.stdout.as_str(), came()), ("0\n", true), "{}: {done:#?}", who(container));
+        // All are refused.
+        let done = connect(&["core/sandbox/network:deny"]);
+        let expected = if docker { "EPERM\n" } else { "ECONNREFUSED\n" };
+        assert_eq!((done.stdout.as_str(), came()), (expected, false), "{}: {done:#?}", who(container));
+        assert_eq!(done.stderr.contains("--cap-add SYS_PTRACE"), docker, "{}: {done:#?}", who(container));
+        assert_eq!(done.stderr.contains("Access Violation"), !docker, "{}: {done:#?}", who(container));
+        // This one is allowed.
+        let rule = format!("allowlist/network/connect+inet:127.0.0.1@{port}");
+        let done = connect(&["core/sandbox/network:deny", &rule]);
+        let expected = if docker { "EPERM\n" } else { "0\n" };
+        assert_eq!((done.stdout.as_str(), came()), (expected, !docker), "{}: {done:#?}", who(container));
+    });
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    everywhere(|container| {
+        let done = container.run(&["--test"], &[]).succeeded();
+        let missing: Vec<&str> = done.stdout.lines().filter(|line| line.starts_with("missing")).collect();
+        let names = |name: &str| missing.iter().any(|line| line.contains(name));
+        let docker = container.engine.starts_with("docker");
+        assert_eq!(names("pidfd_getfd"), docker, "{}: {done:#?}", who(container));
+        assert_eq!(names("process_vm_readv"), !docker, "{}: {done:#?}", who(container));
+        assert!(done.stdout.contains("can run here"), "{}: {done:#?}", who(container));
+    });
+}
