@@ -222,7 +222,8 @@ fn settings_of_the_system_have_to_be_named() {
     says(&run.clone().output(), &["0"]);
     let run = run.deny().rule("allowlist/write+/***");
     says(&run.clone().output(), &["EPERM"]);
-    says(&run.rule(format!("allowlist/write+{setting}")).output(), &["0"]);
+    says(&run.clone().rule(format!("allowlist/write+{setting}")).output(), &["0"]);
+    says(&run.rule("core/sandbox/write:allow").output(), &["0"]);
 }
 
 #[test]
@@ -249,4 +250,19 @@ fn the_supervisor_gets_no_children() {
     assert!(becomes(|| running.zombies() == 0));
     drop(running.child.stdin.take());
     running.finish();
+}
+
+/// Also where neither files nor addresses are mediated.
+#[test]
+fn the_supervisor_cannot_be_signalled_where_only_programs_are_judged() {
+    let env = Env::new();
+    let run = env.sh("kill -0 $PPID");
+    run.output().succeeded();
+    if run.clone().sandboxed().output().status.success() {
+        eprintln!("skipped: this kernel does not scope signals");
+        return;
+    }
+    let done = run.rule("core/sandbox/exec:allow").option("--lock").output();
+    assert!(!done.status.success(), "{done:#?}");
+    env.sh("kill -0 $$").rule("core/sandbox/exec:allow").option("--lock").output().succeeded();
 }
