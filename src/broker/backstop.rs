@@ -11,6 +11,12 @@ use landlock::{ABI, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Rule
 use crate::gate::Shape;
 use crate::sys::process;
 
+/// Whether this kernel scopes signals (Linux 6.12): elsewhere a ruleset of nothing else is none.
+fn can_scope() -> bool {
+    let scope = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).scope(Scope::Signal);
+    scope.and_then(Ruleset::create).is_ok()
+}
+
 /// A ruleset without rules, to be entered by the child. `None`: this kernel has no Landlock, or nothing is handled.
 pub(crate) fn ruleset(shape: &Shape) -> Result<Option<OwnedFd>, landlock::RulesetError> {
     let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort);
@@ -26,7 +32,8 @@ pub(crate) fn ruleset(shape: &Shape) -> Result<Option<OwnedFd>, landlock::Rulese
     // Where we cannot duplicate the callers' sockets, a domain that refuses them would leave no network at all, even
     // while the policy allows everything; and while it does not, the broker refuses every call.
     let network = shape.network && process::can_duplicate();
-    if files.is_empty() && !network {
+    // The supervisor is to be out of reach whatever it decides about.
+    if files.is_empty() && !network && !(shape.exec && can_scope()) {
         return Ok(None);
     }
     if !files.is_empty() {
