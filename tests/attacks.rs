@@ -56,6 +56,15 @@ fn what_is_hidden_cannot_be_read_from_outside_processes() {
     says(&own.output(), &["0"; 4]);
 }
 
+/// Who is locked does not act through who is not.
+#[test]
+fn the_memory_of_a_process_in_another_state_is_closed() {
+    let env = Env::new();
+    let run = attack(&env, "parent");
+    says(&run.output(), &["0", "0", "ENOENT"]);
+    says(&run.rule("core/sandbox/network:local").output(), &["0", "EACCES", "0"]);
+}
+
 /// Runs a script where `ok/a/b` is denied and `ok/a` is missing; whether it made `ok/a/b/file`.
 fn plants(script: &str, sandboxed: bool) -> bool {
     let env = Env::new();
@@ -109,32 +118,34 @@ fn an_exec_that_fails_takes_no_sandbox_off() {
     }
 }
 
-/// The name of a program is changed between the decision and the exec, while other threads call.
+/// The name of a program, or of something that is none, is changed between the decision and the exec, while other
+/// threads call.
 #[test]
 fn no_other_program_than_the_approved_runs_on() {
-    let run = |sandboxed: bool| {
+    let run = |name: &str, sandboxed: bool| {
         let env = Env::new();
         let (good, bad) = (env.path("ok/good"), env.path("ok/badx"));
         for copy in [&good, &bad] {
             std::fs::copy(env.program("attack"), copy).unwrap();
         }
-        for file in ["ok/ran", "ok/written"] {
+        for file in ["ok/junk", "ok/ran", "ok/written"] {
             std::fs::write(env.path(file), "").unwrap();
         }
-        let run = env.run(&good).arg("exec").arg(&good).arg(&bad).arg("150");
+        std::fs::set_permissions(env.path("ok/junk"), PermissionsExt::from_mode(0o755)).unwrap();
+        let run = env.run(&good).arg("exec").arg(env.path(&format!("ok/{name}"))).arg(&bad).arg("100");
         let mut run = run.arg(env.path("ok/ran")).arg(env.path("ok/written"));
         if sandboxed {
-            run = run
-                .sandboxed()
-                .rule("core/sandbox/exec:allow")
-                .rule(format!("denylist/exec+{}", bad.display()));
+            let rule = format!("denylist/exec+{}", bad.display());
+            run = run.sandboxed().rule("core/sandbox/exec:allow").rule(rule);
         }
         assert_eq!(run.output().succeeded().stdout, "done\n");
         let ran = std::fs::read_to_string(env.path("ok/ran")).unwrap();
         (ran.contains('d'), ran.contains('x'))
     };
-    assert_eq!(run(false), (true, true));
-    assert_eq!(run(true), (true, false));
+    assert_eq!(run("good", false), (true, true));
+    assert_eq!(run("good", true), (true, false));
+    assert_eq!(run("junk", false), (false, true));
+    assert_eq!(run("junk", true), (false, false));
 }
 
 /// Who may bind a port gets no connection to whoever else has it.
@@ -211,7 +222,8 @@ fn settings_of_the_system_have_to_be_named() {
     says(&run.clone().output(), &["0"]);
     let run = run.deny().rule("allowlist/write+/***");
     says(&run.clone().output(), &["EPERM"]);
-    says(&run.rule(format!("allowlist/write+{setting}")).output(), &["0"]);
+    says(&run.clone().rule(format!("allowlist/write+{setting}")).output(), &["0"]);
+    says(&run.rule("core/sandbox/write:allow").output(), &["0"]);
 }
 
 #[test]
@@ -238,4 +250,19 @@ fn the_supervisor_gets_no_children() {
     assert!(becomes(|| running.zombies() == 0));
     drop(running.child.stdin.take());
     running.finish();
+}
+
+/// Also where neither files nor addresses are mediated.
+#[test]
+fn the_supervisor_cannot_be_signalled_where_only_programs_are_judged() {
+    let env = Env::new();
+    let run = env.sh("kill -0 $PPID");
+    run.output().succeeded();
+    if run.clone().sandboxed().output().status.success() {
+        eprintln!("skipped: this kernel does not scope signals");
+        return;
+    }
+    let done = run.rule("core/sandbox/exec:allow").option("--lock").output();
+    assert!(!done.status.success(), "{done:#?}");
+    env.sh("kill -0 $$").rule("core/sandbox/exec:allow").option("--lock").output().succeeded();
 }

@@ -30,6 +30,8 @@ pub(crate) struct Approval {
     approved: Vec<(u64, u64)>,
     /// What the process ran before, in case the exec failed.
     before: (u64, u64),
+    /// The kernel may start another program for it, which is judged when it is seen to run.
+    unknown: bool,
     /// Where its stack began: somewhere else after each exec, so that a program that executes itself is seen to.
     stack: u64,
     /// What was approved runs on with all sandboxing off. Not before it is seen to run: the exec may yet fail.
@@ -93,11 +95,12 @@ fn executable(image: &Object) -> Result<()> {
     Ok(fs::access(image.fd.as_fd(), libc::X_OK, libc::AT_EACCESS)?)
 }
 
-/// What was approved: the path of the program, and the files that may run then; none for a format that only the
-/// kernel knows (binfmt_misc), which is started by a program that is configured there.
+/// What was approved: the path of the program, and the files that may run then. A format that only the kernel knows
+/// (binfmt_misc) is started by a program that is configured there, and one that nobody may read says nothing.
 struct Approved {
     path: Vec<u8>,
-    files: Option<Vec<(u64, u64)>>,
+    files: Vec<(u64, u64)>,
+    unknown: bool,
 }
 
 /// Judges the program, and the interpreters that the kernel will start for it.
@@ -119,9 +122,9 @@ fn approve(cx: &mut Cx<'_>, image: Object, cwd: Base) -> Result<Approved> {
                 // Every dynamic program needs it: only a rule that names it is meant to stop it.
                 judge_image(cx, &loader, true)?;
             }
-            return Ok(Approved { path, files: Some(files) });
+            return Ok(Approved { path, files, unknown: false });
         } else {
-            return Ok(Approved { path, files: None });
+            return Ok(Approved { path, files, unknown: true });
         }
     }
     Err(Errno::ELOOP.into())
@@ -212,19 +215,15 @@ fn settle(cx: &mut Cx<'_>, approved: Option<Approved>, resumes: bool) -> Result<
     let before = fs::fstat(cx.supervisor.sight.proc.exe(cx.caller.call.tid)?.as_fd())?.id;
     let stack = cx.caller.stack_start()?;
     cx.caller.check()?;
-    let files = approved.and_then(|approved| approved.files);
-    if resumes && files.is_none() {
-        log::warn!(
-            "a program of a format that only the kernel knows is not resumed: nothing tells that it runs"
-        );
-    }
-    if files.is_none() && cx.state()?.policy.lock != Lock::Exec {
+    if approved.is_none() && cx.state()?.policy.lock != Lock::Exec {
         return Ok(Answer::Continue);
     }
     // What cannot be noted or locked must not run.
     change(cx, |policy, facts| {
         let lock = if policy.lock == Lock::Exec && !resumes { Lock::On } else { policy.lock };
-        let exec = files.map(|approved| Arc::new(Approval { approved, before, stack, resumes }));
+        let exec = approved.map(|Approved { files: approved, unknown, .. }| {
+            Arc::new(Approval { approved, before, unknown, stack, resumes })
+        });
         (State { lock, ..policy.clone() }, Facts { exec, ..facts })
     })?;
     Ok(Answer::Continue)
@@ -267,8 +266,9 @@ pub(super) fn verify(cx: &Cx<'_>, approval: &Arc<Approval>) -> Result<Option<Arc
     cx.caller.check()?;
     match runs {
         Ok(_) if before => Ok(None),
-        Ok(stat) if approval.approved.contains(&stat.id) => {
-            let resumes = approval.resumes;
+        Ok(stat) if approval.approved.contains(&stat.id) || approval.unknown && is_allowed(cx)? => {
+            // Of a program that was started for another one nothing tells for which.
+            let resumes = approval.resumes && approval.approved.contains(&stat.id);
             let done = settled(cx, approval, |policy, facts| {
                 let policy = match resumes {
                     true => State {
@@ -300,6 +300,18 @@ pub(super) fn verify(cx: &Cx<'_>, approval: &Arc<Approval>) -> Result<Option<Arc
             Err(Errno::EPERM.into())
         }
     }
+}
+
+/// Whether the rules let the caller execute what it runs.
+fn is_allowed(cx: &Cx<'_>) -> Result<bool> {
+    let sight = &cx.supervisor.sight;
+    let mut path = Vec::new();
+    sight.proc.path_of(sight.proc.exe(cx.caller.call.tid)?.as_fd(), &mut path)?;
+    // Not by `cx.state`, which asks this.
+    let state = cx.supervisor.states.of(&sight.proc, cx.caller.call.tid)?;
+    Ok([Access::Exec, Access::Read]
+        .into_iter()
+        .all(|access| state.policy.decide_path(access, &path, None) == Decision::Allow))
 }
 
 #[cfg(test)]

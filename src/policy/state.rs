@@ -326,16 +326,15 @@ impl State {
             Ok(position) => position.and_then(|position| list.rule(position)),
             Err(Broken) => return Decision::Deny { rule: None, reported: true },
         };
+        let rule =
+            rule.filter(|rule| rule.action == Action::Deny || names_enough(access, path, &rule.pattern));
         let own = || {
             access == Access::Write
                 && self.per_process_directories
                 && own_proc.is_some_and(|own| is_within(path, own))
         };
         let rule = match rule {
-            Some(rule) if rule.action == Action::Allow && names_enough(access, path, &rule.pattern) => {
-                return Decision::Allow;
-            }
-            Some(rule) if rule.action == Action::Allow => None,
+            Some(rule) if rule.action == Action::Allow => return Decision::Allow,
             None if mode == Mode::Allow || own() => return Decision::Allow,
             rule => rule.map(|rule| rule.text.clone()),
         };

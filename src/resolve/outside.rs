@@ -9,7 +9,7 @@
 use std::os::fd::BorrowedFd;
 
 use super::process_of;
-use crate::sys::{Errno, fs};
+use crate::sys::{Errno, Pid, fs};
 use crate::tracee::{Caller, Result};
 
 /// What everybody may read of a process.
@@ -51,43 +51,55 @@ const PUBLIC: &[&[u8]] = &[
 /// `EACCES` for a file of procfs at `path`, on the file system of `fd`, that the kernel would not open for the caller
 /// because it belongs to a process outside.
 pub(crate) fn may_open(caller: &Caller<'_>, fd: BorrowedFd<'_>, path: &[u8], writes: bool) -> Result<()> {
-    match outsider(caller, fd, path)? {
-        Some(file) if writes || !is_public(file) => Err(refused(path)),
+    match owner(caller, fd, path)? {
+        Some((file, Owner::Outside)) if writes || !is_public(file) => Err(refused(path)),
+        // What is in the memory of a process is its state, too: who is locked must not act through who is not.
+        Some((file, Owner::Tree(pid))) if name(file) == b"mem" && !caller.has_state_of(pid)? => {
+            Err(refused(path))
+        }
         _ => Ok(()),
     }
 }
 
 /// `EACCES` for a magic link in the directory `dir` of procfs, whose path is `path`, of a process outside.
 pub(crate) fn may_follow(caller: &Caller<'_>, dir: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
-    match outsider(caller, dir, path)? {
-        Some(_) => Err(refused(path)),
-        None => Ok(()),
+    match owner(caller, dir, path)? {
+        Some((_, Owner::Outside)) => Err(refused(path)),
+        _ => Ok(()),
     }
 }
 
 fn refused(path: &[u8]) -> crate::tracee::Stop {
-    log::info!("{} is of a process outside of the sandbox", crate::report::escape(path));
+    log::info!("{} is of a process outside of the sandbox, or in another state", crate::report::escape(path));
     Errno::EACCES.into()
 }
 
-/// What follows the process in a path of procfs, if that is a process outside.
+/// Whose a file of procfs is.
+enum Owner {
+    /// A process of the tree.
+    Tree(Pid),
+    /// Another one.
+    Outside,
+}
+
+/// What follows the process in a path of procfs, and where that process belongs.
 ///
 /// What `fd` refers to was pinned before: if the number is by now that of another process, the kernel opens nothing
 /// of the one that is gone.
-fn outsider<'p>(caller: &Caller<'_>, fd: BorrowedFd<'_>, path: &'p [u8]) -> Result<Option<&'p [u8]>> {
+fn owner<'p>(caller: &Caller<'_>, fd: BorrowedFd<'_>, path: &'p [u8]) -> Result<Option<(&'p [u8], Owner)>> {
     let Some(file) = numbered(path) else { return Ok(None) };
     if !fs::is_procfs(fd)? {
         return Ok(None);
     }
     if caller.sight.proc.is_same(fd)? && path.starts_with(b"/proc/") {
-        return match process_of(path) {
-            Some(pid) => Ok((!caller.sight.is_of_tree(pid)).then_some(file)),
-            // A number in another place, such as that of an interrupt.
-            None => Ok(None),
-        };
+        // Without a process it is a number in another place, such as that of an interrupt.
+        return Ok(process_of(path).map(|pid| match caller.sight.is_of_tree(pid) {
+            true => (file, Owner::Tree(pid)),
+            false => (file, Owner::Outside),
+        }));
     }
     // Another mount, whose numbers may be those of another namespace.
-    Ok(Some(file))
+    Ok(Some((file, Owner::Outside)))
 }
 
 /// What follows the first component that is a number.
@@ -107,13 +119,16 @@ fn numbered(path: &[u8]) -> Option<&[u8]> {
 }
 
 fn is_public(file: &[u8]) -> bool {
-    // Its threads have the same files.
+    PUBLIC.contains(&name(file))
+}
+
+/// The first component: threads have the same files as their process.
+fn name(file: &[u8]) -> &[u8] {
     let mut names = file.split(|byte| *byte == b'/');
-    let mut name = names.next().unwrap_or_default();
-    if name == b"task" && names.next().is_some() {
-        name = names.next().unwrap_or_default();
+    match names.next().unwrap_or_default() {
+        b"task" if names.next().is_some() => names.next().unwrap_or_default(),
+        name => name,
     }
-    PUBLIC.contains(&name)
 }
 
 #[cfg(test)]

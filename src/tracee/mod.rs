@@ -243,6 +243,11 @@ impl<'s> Caller<'s> {
         Ok(identity::terminal(text).filter(|device| *device != 0))
     }
 
+    /// Whether another process has the caller's state.
+    pub(crate) fn has_state_of(&self, pid: Pid) -> Result<bool> {
+        Ok(tag(&self.sight.proc, pid)? == tag(&self.sight.proc, self.call.tid)?)
+    }
+
     /// Where the stack of the calling process began: another place after each exec.
     pub(crate) fn stack_start(&self) -> Result<u64> {
         let mut buf = [0; 1024];

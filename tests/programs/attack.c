@@ -46,6 +46,25 @@ static void supervisor(void)
 	say(open(path, O_RDONLY));
 }
 
+/* parent: two children open the memory of their parent, one as it is and one that has locked itself. */
+static void parent(void)
+{
+	struct stat st;
+	char file[99];
+	snprintf(file, sizeof file, "/proc/%d/mem", getpid());
+	for (int locks = 0; locks < 2; locks++) {
+		fflush(stdout);
+		if (fork() == 0) {
+			if (locks)
+				stat("/dev/sydbox/core/trace/magic_lock:on", &st);
+			say(open(file, O_RDWR));
+			_exit(0);
+		}
+		wait(NULL);
+	}
+	say(stat("/dev/sydbox", &st));
+}
+
 static long talk(int port)
 {
 	struct sockaddr_in in = {AF_INET, htons(port), {htonl(INADDR_LOOPBACK)}};
@@ -193,7 +212,7 @@ static void thread_umask(void)
 int main(int argc, char **argv)
 {
 	static const struct { const char *name; void (*run)(void); } all[] = {
-		{"open", opens}, {"supervisor", supervisor}, {"port", port}, {"caps", caps}, {"resume", resume},
+		{"open", opens}, {"supervisor", supervisor}, {"parent", parent}, {"port", port}, {"caps", caps}, {"resume", resume},
 		{"mknod", node}, {"exec", exec}, {"ran", ran}, {"siblings", siblings},
 		{"thread-umask", thread_umask},
 	};
