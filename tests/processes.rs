@@ -1,5 +1,8 @@
 //! Signals, identity, limits and restrictions.
 
+#![cfg(feature = "cli")]
+#![forbid(unsafe_code)]
+
 mod common;
 
 use std::os::unix::process::{CommandExt, ExitStatusExt};

@@ -1,5 +1,8 @@
 //! Read sandboxing: profile `agent` with a home directory that has secrets.
 
+#![cfg(feature = "cli")]
+#![forbid(unsafe_code)]
+
 mod common;
 
 use common::{Env, Run};
