@@ -2,7 +2,7 @@
 //!
 //! The same tables of calls as in files.rs, compiled for 32-bit x86, under the same policy; and what only that ABI has.
 //!
-//! Seen to fail with `is_32bit` always false (lengths, times, files over 2 GiB) and 16-bit ids taken as they are.
+//! Seen to fail with `is_32bit` always false (lengths, times, layouts), and 16-bit ids taken as they are.
 #![cfg(all(feature = "cli", target_arch = "x86_64"))]
 #![forbid(unsafe_code)]
 

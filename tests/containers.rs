@@ -3,7 +3,7 @@
 //! Docker's filter refuses pidfd_getfd and clone3, Podman's process_vm_readv; both refuse namespaces and more. The filters are those of
 //! programs/containers.
 //!
-//! Seen to fail with the listener always fetched (Docker) and memory always read with process_vm_readv (Podman).
+//! Seen to fail with the listener always fetched with pidfd_getfd (Docker).
 #![cfg(all(feature = "cli", target_arch = "x86_64"))]
 #![forbid(unsafe_code)]
 

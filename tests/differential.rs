@@ -9,8 +9,8 @@
 //! user (which error says that it cannot be done); procfs as a process that may not be looked at since it changed its user;
 //! `AT_EMPTY_PATH` of linkat with a descriptor that another process opened.
 //!
-//! Seen to fail with the umask of `with_umask` taken from the supervisor, `has_free_descriptor` left out, links counted from 1
-//! in a walk, and `O_TRUNC` taken away from an open.
+//! Seen to fail with a umask of 0 in `with_umask`, and without the question whether a magic link with a slash behind it leads to a
+//! directory.
 #![cfg(feature = "cli")]
 #![forbid(unsafe_code)]
 

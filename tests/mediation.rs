@@ -4,7 +4,7 @@
 //! forgotten. (With the row, files.rs sees it refused by the broker.) What the second lock has no right for is listed here, so that
 //! the list cannot grow unseen.
 //!
-//! Seen to fail with `Truncate`, `Refer` and `MakeSock` left out of the ruleset, one after the other.
+//! Seen to fail with `Truncate`, and with `MakeSock`, left out of the ruleset.
 #![cfg(feature = "cli")]
 #![forbid(unsafe_code)]
 

@@ -4,8 +4,7 @@
 //! a random tree is looked up as it is and behind links that lead to where it begins: what is found, and which error says that
 //! nothing is, does not depend on that.
 //!
-//! Seen to fail with links counted from 1 in the walk, the slash behind a name forgotten in it, and the dot left out
-//! behind the parent of the fast path.
+//! Seen to fail with the slash behind a name forgotten in the walk.
 #![cfg(feature = "cli")]
 #![forbid(unsafe_code)]
 
