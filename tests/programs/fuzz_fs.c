@@ -839,7 +839,10 @@ static void wait_for(sem_t *sem, const char *what)
 		if (errno != EINTR) {
 			printf("%s: %s hangs\n", what, shared->line);
 			fflush(stdout);
-			kill(0, SIGKILL);
+			for (int i = 2; i < ACTORS; i++)
+				if (shared->pids[i] && shared->pids[i] != getpid())
+					kill(shared->pids[i], SIGKILL);
+			_exit(1);
 		}
 }
 
