@@ -218,3 +218,98 @@ fn ids_change_away_from_the_systems() {
         }
     }
 }
+
+/// The broker does for a caller what the caller could have done, and no more. With `Cx::with_identity` calling `run` at
+/// once, the file below `closed` is made, and files belong to root.
+#[test]
+fn the_broker_acts_as_its_caller() {
+    if !is_root() {
+        eprintln!("skipped: needs root");
+        return;
+    }
+    const SCRIPT: &str = r#"
+import ctypes, os, stat, sys, threading
+libc = ctypes.CDLL(None, use_errno=True)
+top = sys.argv[1]
+def say(name, call):
+    try:
+        print(name, call())
+    except OSError as error:
+        print(name, error.strerror)
+def make(path):
+    os.close(os.open(os.path.join(top, path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    info = os.stat(os.path.join(top, path))
+    return info.st_uid, info.st_gid, oct(info.st_mode)
+os.mkdir(top, 0o755); os.mkdir(top + "/closed", 0o700); os.mkdir(top + "/open", 0o777); os.chmod(top + "/open", 0o1777)
+os.mkdir(top + "/group", 0o770); os.chown(top + "/group", 0, 4321); make("open/roots")
+say("root", lambda: make("closed/root"))
+def thread():
+    # The raw call changes this thread alone.
+    libc.syscall(122, 65534)
+    say("fsuid", lambda: make("closed/fsuid"))
+    say("fsuid open", lambda: make("open/fsuid"))
+worker = threading.Thread(target=thread); worker.start(); worker.join()
+say("root again", lambda: make("closed/again"))
+os.setegid(1234); say("egid", lambda: make("open/egid")); os.setegid(0)
+os.setgroups([4321]); os.seteuid(65534); say("group", lambda: make("group/by-group"))
+os.seteuid(0); os.setgroups([]); os.seteuid(65534); say("no group", lambda: make("group/without"))
+os.seteuid(0)
+os.umask(0o077); say("umask", lambda: make("open/umask"))
+os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+say("user", lambda: make("open/user"))
+say("closed", lambda: make("closed/user"))
+say("chown", lambda: os.chown(top + "/open/user", 0, 0))
+say("chmod", lambda: os.chmod(top + "/open/roots", 0o777))
+say("sticky", lambda: os.unlink(top + "/open/roots"))
+say("access", lambda: os.access(top + "/closed", os.W_OK))
+say("utime", lambda: os.utime(top + "/open/roots", (1, 1)))
+say("xattr", lambda: os.setxattr(top + "/open/roots", "user.a", b"1"))
+say("truncate", lambda: os.truncate(top + "/open/roots", 1))
+say("noatime", lambda: os.open(top + "/open/roots", os.O_RDONLY | os.O_NOATIME))
+"#;
+    let env = Env::new();
+    std::os::unix::fs::chown(env.path("ok"), Some(0), Some(0)).unwrap();
+    let outer = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(env.path(""), outer).unwrap();
+    let run = |top: &str| env.run("python3").args(["-c", SCRIPT, &env.text(top)]);
+    let native = run("ok/native").output().succeeded().stdout;
+    let inside = run("ok/inside").mediated().output().succeeded().stdout;
+    assert_eq!(native, inside);
+    for line in [
+        "fsuid Permission denied",
+        "fsuid open (65534, 0,",
+        "closed Permission denied",
+        "user (65534, 65534,",
+    ] {
+        assert!(native.contains(line), "{line}: {native}");
+    }
+}
+
+/// The supervisor is killed while a process of the tree is on its own: nothing that is mediated succeeds from then on, and
+/// the eldest is gone. Without the death signal it lives on.
+#[test]
+fn without_its_supervisor_the_tree_can_do_nothing() {
+    let env = Env::new();
+    let script = "echo $$ >ok/eldest; mkfifo ok/go ok/done; \
+                  setsid sh -c ': >ok/before; echo $$ >ok/pid; read x <ok/go; \
+                  (: >ok/after); mkdir ok/after-too' <&- >&- 2>&- & \
+                  while :; do read x <ok/done; done";
+    let running = env.sh(script).sandboxed().start();
+    assert!(common::becomes(|| env.path("ok/pid").exists()));
+    let read = |name: &str| std::fs::read_to_string(env.path(name)).unwrap().trim().to_owned();
+    let (eldest, left) = (read("ok/eldest"), read("ok/pid"));
+    let sydbox = nix::unistd::Pid::from_raw(running.child.id() as i32);
+    nix::sys::signal::kill(sydbox, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let _ = running.finish();
+    assert!(common::becomes(|| !is_alive(&eldest)), "the eldest lives on");
+    assert!(is_alive(&left));
+    std::fs::write(env.path("ok/go"), "go\n").unwrap();
+    assert!(common::becomes(|| !is_alive(&left)), "what is left does not end");
+    assert!(env.path("ok/before").exists());
+    assert!(!env.path("ok/after").exists() && !env.path("ok/after-too").exists());
+}
+
+/// Whether there is such a process, and no zombie.
+fn is_alive(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"))
+}
