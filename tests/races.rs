@@ -194,7 +194,8 @@ fn who_is_killed_leaves_nothing_behind() {
     line("killed\n");
     // Up to four threads stay to wait for calls, and one watches over those that block.
     assert!(becomes(|| running.size().0 <= threads + 5), "{threads} threads became {:?}", running.size());
-    assert!(becomes(|| running.size().1 <= files), "{files} descriptors became {:?}", running.size());
+    // What is opened once, and kept, may have come since; of 50 that were killed nothing may be left.
+    assert!(becomes(|| running.size().1 <= files + 3), "{files} descriptors became {:?}", running.size());
     input.write_all(b"x").unwrap();
     line("met 0\n");
     drop(input);

@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use super::Naming;
-use crate::sys::fs;
+use crate::sys::creds;
+use crate::sys::fs::{self, Stat};
 use crate::sys::{Errno, Pid};
 use crate::tracee::{Caller, Result};
 
@@ -97,6 +99,7 @@ impl<'c, 's> Walk<'c, 's> {
                     return Err(Errno::ELOOP.into());
                 }
                 match self.link(&pinned, &name)? {
+                    Link::Text(_) if last && self.is_protected(&stat)? => return Err(Errno::EACCES.into()),
                     Link::Text(text) => self.expand(text)?,
                     Link::Magic { fd, own } if last => {
                         if slash && !fs::fstat(fd.as_fd())?.is_dir() {
@@ -119,6 +122,17 @@ impl<'c, 's> Walk<'c, 's> {
             name.push(b'/');
         }
         Found::Name { dir: self.dir, name }
+    }
+
+    /// Whether the kernel would not follow a link at the end of a path: somebody else's, in a directory like `/tmp`, where
+    /// `fs.protected_symlinks` is on. The thread has the caller's ids.
+    fn is_protected(&self, link: &Stat) -> Result<bool> {
+        const SHARED: u32 = libc::S_ISVTX | libc::S_IWOTH;
+        if link.uid == creds::fsuid() || !protects_links() {
+            return Ok(false);
+        }
+        let dir = fs::fstat(self.dir.as_fd())?;
+        Ok(dir.mode & SHARED == SHARED && dir.uid != link.uid)
     }
 
     /// Puts the text of a link in front of what is left.
@@ -180,6 +194,14 @@ pub(super) fn text(link: BorrowedFd<'_>) -> Result<Vec<u8>> {
     let len = fs::readlinkat(link, c"", &mut text)?;
     text.truncate(len);
     Ok(text)
+}
+
+/// `fs.protected_symlinks`, as it was when it was first asked for; what cannot be read counts as on.
+fn protects_links() -> bool {
+    static ON: OnceLock<bool> = OnceLock::new();
+    *ON.get_or_init(|| {
+        std::fs::read("/proc/sys/fs/protected_symlinks").map_or(true, |text| !text.starts_with(b"0"))
+    })
 }
 
 /// The process of a path in `/proc`.
