@@ -12,7 +12,7 @@ use crate::policy::{Access, Decision, Mode, NetMode};
 
 fn context(directory: &Path) -> Context {
     let home = directory.to_owned();
-    let mut context = Context::new(Path::new("/work/[1]"), move |name| match name {
+    let mut context = Context::new(Path::new("/build/[1]"), move |name| match name {
         "HOME" => Some(home.clone().into_os_string()),
         "STAR" => Some("/a*b".into()),
         "EMPTY" => Some(OsString::new()),
@@ -61,7 +61,7 @@ fn lines_comments_and_variables() {
     assert_eq!(
         rules(&state),
         [
-            "allowlist/write+/work/\\[1]/***",
+            "allowlist/write+/build/\\[1]/***",
             "allowlist/write+/a\\*b/*",
             "allowlist/write+/n/*",
             "allowlist/write+/a\\*b/***",
@@ -157,10 +157,10 @@ fn shipped_profiles_mean_what_they_say() {
     };
     let build = load("build");
     assert_eq!(build.network, NetMode::Local);
-    for path in ["/work/[1]/x", "/work/[1]", "/tmp/x", "/var/tmp/a/b", "/dev/null", "/dev/pts/3"] {
+    for path in ["/build/[1]/x", "/build/[1]", "/tmp/x", "/var/tmp/a/b", "/dev/null", "/dev/pts/3"] {
         assert!(writes(&build, path), "{path}");
     }
-    for path in ["/work/1/x", "/etc/passwd", "/dev/sda", "/dev", "/"] {
+    for path in ["/build/1/x", "/etc/passwd", "/dev/sda", "/dev", "/"] {
         assert!(!writes(&build, path), "{path}");
     }
     let own = directory.path().join(".config/sydbox/x.syd-2");
