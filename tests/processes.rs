@@ -295,7 +295,8 @@ fn without_its_supervisor_the_tree_can_do_nothing() {
                   (: >ok/after); mkdir ok/after-too' <&- >&- 2>&- & \
                   while :; do read x <ok/done; done";
     let running = env.sh(script).sandboxed().start();
-    assert!(common::becomes(|| env.path("ok/pid").exists()));
+    let written = || std::fs::read_to_string(env.path("ok/pid")).is_ok_and(|pid| pid.ends_with('\n'));
+    assert!(common::becomes(written));
     let read = |name: &str| std::fs::read_to_string(env.path(name)).unwrap().trim().to_owned();
     let (eldest, left) = (read("ok/eldest"), read("ok/pid"));
     let sydbox = nix::unistd::Pid::from_raw(running.child.id() as i32);
