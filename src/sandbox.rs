@@ -41,6 +41,7 @@ pub struct SandboxBuilder {
     sink: Arc<dyn Sink>,
     gaps: Vec<String>,
     without_scopes: bool,
+    sync_wake_up: bool,
 }
 
 impl SandboxBuilder {
@@ -137,6 +138,13 @@ impl SandboxBuilder {
         self
     }
 
+    /// Asks for synchronous wake-ups (Linux 6.6): mediated calls take about a quarter less time. Not for trees in which
+    /// processes are stopped and continued: on Linux 6.18 that can leave a call without an answer.
+    pub fn sync_wake_up(&mut self, yes: bool) -> &mut Self {
+        self.sync_wake_up = yes;
+        self
+    }
+
     /// The filter that this sandbox would load: an array of `struct sock_filter`.
     ///
     /// # Errors
@@ -211,6 +219,7 @@ impl Sandbox {
             sink: Arc::new(LogSink),
             gaps: Vec::new(),
             without_scopes: false,
+            sync_wake_up: false,
         }
     }
 
@@ -320,6 +329,7 @@ impl Launch {
             privileged,
             dropped_caps,
             backstop,
+            sync_wake_up: sandbox.builder.sync_wake_up,
             sink: Mutex::new(Arc::clone(&sandbox.builder.sink)),
         };
         Ok(Self { setup, ours, theirs, states, proc, options, policy, has_pidfd_getfd })
@@ -435,7 +445,10 @@ impl Meet {
                 "the command has another root directory (chroot before exec), which a sandbox cannot look into",
             ));
         }
-        if let Err(errno) = seccomp::set_sync_wake_up(listener.as_fd()) {
+        // Not by default: on Linux 6.18 a process that is stopped and continued all the time then waits for ever.
+        if options.sync_wake_up
+            && let Err(errno) = seccomp::set_sync_wake_up(listener.as_fd())
+        {
             log::debug!("no synchronous wake-up, calls take longer: {errno}");
         }
         let sight = Sight { listener, proc, memory: Access::detect(), tags: states.tags() };
