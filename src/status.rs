@@ -128,7 +128,7 @@ impl Status {
                 "synchronous wake-up",
                 "6.6",
                 false,
-                "a mediated call takes about three times as long",
+                "a mediated call takes about a quarter longer where it is asked for",
                 since(&release, (6, 6)),
             ),
             feature("openat2", "5.6", true, "paths cannot be resolved safely", probe::openat2()),
