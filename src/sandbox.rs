@@ -25,9 +25,6 @@ use crate::sys::process::Forked;
 use crate::sys::{Errno, Pid, creds, process, seccomp};
 use crate::tracee::{Identity, Sight};
 
-/// While the configuration is read, everything can be said: what it mentions will be armed.
-const AT_START: Arming = Arming { read: true, exec: true, network: true, write: true, startup: true };
-
 /// What a sandbox will allow, before anything runs in it.
 ///
 /// Made by [`Sandbox::builder`]. With nothing said everything is off, and magic is open: the command can switch on
@@ -84,7 +81,7 @@ impl SandboxBuilder {
             )
         };
         let command = magic::parse(text).map_err(|error| wrong(error.to_string()))?;
-        match magic::apply(&command, &self.state, &AT_START) {
+        match magic::apply(&command, &self.state, &Arming::AT_START) {
             Ok(Outcome::Changed(state)) => self.state = state,
             Ok(Outcome::Yes) => {}
             Ok(Outcome::No) => return Err(wrong("the answer is no".into())),

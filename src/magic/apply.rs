@@ -25,6 +25,12 @@ pub(crate) struct Arming {
     pub(crate) startup: bool,
 }
 
+impl Arming {
+    /// While the configuration is read nothing is armed yet, and everything can be said: what it mentions will be armed.
+    pub(crate) const AT_START: Self =
+        Self { read: false, exec: false, network: false, write: false, startup: true };
+}
+
 /// What came of a command.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Outcome {

@@ -27,9 +27,6 @@ const MAX_DEPTH: usize = 16;
 /// How many profiles one profile may include in all.
 const MAX_INCLUDES: usize = 128;
 
-/// While profiles are read nothing is armed yet: what they mention will be.
-const STARTUP: Arming = Arming { read: false, exec: false, network: false, write: false, startup: true };
-
 /// Where a profile is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source<'a> {
@@ -118,7 +115,7 @@ impl Loader<'_> {
             }
             let expanded = expand::expand(text, self.context).map_err(wrong)?;
             let command = magic::parse(&expanded.text).map_err(|error| wrong(expanded.place(error)))?;
-            let answer = magic::apply_to(&command, &mut self.state, &STARTUP);
+            let answer = magic::apply_to(&command, &mut self.state, &Arming::AT_START);
             let answer = answer.map_err(|refusal| {
                 Error::new(ErrorKind::Syntax, format!("{}: {}", place(1), refusal.message))
             })?;
