@@ -38,7 +38,6 @@ pub struct SandboxBuilder {
     sink: Arc<dyn Sink>,
     gaps: Vec<String>,
     without_scopes: bool,
-    sync_wake_up: bool,
 }
 
 impl SandboxBuilder {
@@ -134,14 +133,6 @@ impl SandboxBuilder {
         self.without_scopes = true;
         self
     }
-
-    /// Asks for synchronous wake-ups (Linux 6.6): mediated calls take about a quarter less time. Not for trees in which
-    /// processes are stopped and continued: on Linux 6.18 that can leave a call without an answer.
-    pub fn sync_wake_up(&mut self, yes: bool) -> &mut Self {
-        self.sync_wake_up = yes;
-        self
-    }
-
     /// The filter that this sandbox would load: an array of `struct sock_filter`.
     ///
     /// # Errors
@@ -216,7 +207,6 @@ impl Sandbox {
             sink: Arc::new(LogSink),
             gaps: Vec::new(),
             without_scopes: false,
-            sync_wake_up: false,
         }
     }
 
@@ -299,7 +289,7 @@ impl Launch {
         let caps = creds::capget().map_err(|errno| Error::system("capget", errno))?;
         let privileged = caps.permitted != 0 || nix::unistd::geteuid().is_root();
         let dropped_caps = if privileged { gate::capabilities::dropped() } else { 0 };
-        let landlock = broker::ruleset(&sandbox.shape).map_err(|error| {
+        let (landlock, grants) = broker::ruleset(&sandbox.shape, &policy).map_err(|error| {
             Error::new(ErrorKind::System, format!("cannot make a Landlock ruleset: {error}"))
         })?;
         let has_pidfd_getfd = sandbox.status.has("pidfd_getfd");
@@ -326,7 +316,7 @@ impl Launch {
             privileged,
             dropped_caps,
             backstop,
-            sync_wake_up: sandbox.builder.sync_wake_up,
+            grants,
             sink: Mutex::new(Arc::clone(&sandbox.builder.sink)),
         };
         Ok(Self { setup, ours, theirs, states, proc, options, policy, has_pidfd_getfd })
@@ -368,8 +358,8 @@ impl Launch {
                 }))));
             }
             (Err(error), crew) => {
-                if let Ok(crew) = crew {
-                    crew.crew.end();
+                if let Ok(Running { supervisor }) = crew {
+                    supervisor.crew.end(&supervisor.watch);
                 }
                 let failure = failure.try_recv();
                 return drop(tell.send(Err(failure.unwrap_or_else(|_| spawn_error(&command, error)))));
@@ -379,7 +369,6 @@ impl Launch {
         let started = Started {
             pid: eldest.id(),
             supervisor: Arc::clone(&crew.supervisor),
-            crew: Arc::clone(&crew.crew),
             stdin: eldest.stdin.take(),
             stdout: eldest.stdout.take(),
             stderr: eldest.stderr.take(),
@@ -442,19 +431,16 @@ impl Meet {
                 "the command has another root directory (chroot before exec), which a sandbox cannot look into",
             ));
         }
-        // Not by default: on Linux 6.18 a process that is stopped and continued all the time then waits for ever.
-        if options.sync_wake_up
-            && let Err(errno) = seccomp::set_sync_wake_up(listener.as_fd())
-        {
+        if let Err(errno) = seccomp::set_sync_wake_up(listener.as_fd()) {
             log::debug!("no synchronous wake-up, calls take longer: {errno}");
         }
         let sight = Sight { listener, proc, memory: Access::detect(), tags: states.tags() };
         states.learn(first_facts(&sight, pid));
         let supervisor = Arc::new(Supervisor::new(sight, states, options, pid.raw(), ours, &policy));
-        let crew = Crew::start(Arc::clone(&supervisor))
+        Crew::start(&supervisor)
             .map_err(|error| Error::system("cannot start the supervisor's threads", error))?;
         supervisor.acknowledge();
-        Ok(Running { supervisor, crew })
+        Ok(Running { supervisor })
     }
 }
 
@@ -499,7 +485,6 @@ fn step_error(step: Step, errno: Errno) -> Error {
 /// A supervisor at work.
 struct Running {
     supervisor: Arc<Supervisor>,
-    crew: Arc<Crew>,
 }
 
 impl Running {
@@ -525,7 +510,7 @@ impl Running {
         let status = eldest.wait();
         shared.update(|ended| ended.eldest = Some(status.map_err(|error| error.raw_os_error().unwrap_or(0))));
         while !process::poll([listener], [0], -1).is_ok_and(|[events]| events & libc::POLLHUP != 0) {}
-        self.crew.end();
+        self.supervisor.crew.end(&self.supervisor.watch);
         self.supervisor.options.sink().flush();
         shared.update(|ended| ended.all = true);
     }
@@ -555,7 +540,6 @@ impl Shared {
 struct Started {
     pid: u32,
     supervisor: Arc<Supervisor>,
-    crew: Arc<Crew>,
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
@@ -631,13 +615,13 @@ impl Child {
     /// # Errors
     /// If the process cannot be forked: the supervisor then goes on in this one.
     pub fn detach(self, sink: impl FnOnce() -> Arc<dyn Sink>) -> Result<()> {
-        let Started { supervisor, crew, .. } = &self.started;
-        crew.end();
+        let Started { supervisor, .. } = &self.started;
+        supervisor.crew.end(&supervisor.watch);
         supervisor.options.sink().flush();
         let forked = process::fork().map_err(|errno| {
             supervisor.watch.restart();
             // As before, then: better a supervisor here than none.
-            if let Err(error) = Crew::start(Arc::clone(supervisor)) {
+            if let Err(error) = Crew::start(supervisor) {
                 log::error!("the supervisor's threads cannot be started again: {error}");
             }
             Error::system("fork", errno)
@@ -647,14 +631,14 @@ impl Child {
         }
         supervisor.watch.restart();
         *supervisor.options.sink.lock().unwrap_or_else(PoisonError::into_inner) = sink();
-        let code = match Crew::start(Arc::clone(supervisor)) {
-            Ok(crew) => {
+        let code = match Crew::start(supervisor) {
+            Ok(()) => {
                 let listener = supervisor.sight.listener.as_fd();
                 process::silence();
                 while !broker::is_over(listener) {
                     let _ = process::poll([listener], [0], -1);
                 }
-                crew.end();
+                supervisor.crew.end(&supervisor.watch);
                 supervisor.options.sink().flush();
                 0
             }

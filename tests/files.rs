@@ -80,7 +80,7 @@ fn examine(env: &Env, name: &str) -> Vec<String> {
     // Allowed.
     let allowed_dir = env.path("ok/allowed");
     make(env, &allowed_dir);
-    let allowed = call(env, name, &allowed_dir).sandboxed().output();
+    let allowed = call(env, name, &allowed_dir).brokered().output();
     if allowed.stdout != native.stdout {
         complain(&format!("is not {} where it is allowed", native.stdout.trim()), &allowed);
     }
@@ -95,7 +95,7 @@ fn examine(env: &Env, name: &str) -> Vec<String> {
     let denied_dir = env.path("no/denied");
     make(env, &denied_dir);
     let before = tree(env, &denied_dir, true);
-    let denied = call(env, name, &denied_dir).sandboxed().output();
+    let denied = call(env, name, &denied_dir).brokered().output();
     let after = tree(env, &denied_dir, true);
     if before != after {
         complain(&format!("does something where it is denied: {before}\n--\n{after}"), &denied);
@@ -108,7 +108,7 @@ fn examine(env: &Env, name: &str) -> Vec<String> {
         if !denied.violations.is_empty() {
             complain("is reported", &denied);
         }
-        let raised = call(env, name, &denied_dir).sandboxed().rule("core/violation/raise_safe:1").output();
+        let raised = call(env, name, &denied_dir).brokered().rule("core/violation/raise_safe:1").output();
         if raised.stdout.trim() != "EACCES" || raised.violations.len() != 1 {
             complain("is not reported with raise_safe", &raised);
         }
@@ -123,13 +123,13 @@ fn examine(env: &Env, name: &str) -> Vec<String> {
         }
     }
     // Reported without being refused.
-    let dry = call(env, name, &denied_dir).sandboxed().option("--dry-run").output();
+    let dry = call(env, name, &denied_dir).brokered().option("--dry-run").output();
     if dry.stdout != native.stdout || tree(env, &denied_dir, false) != native_tree {
         complain(&format!("is not {} in a dry run", native.stdout.trim()), &dry);
     }
     make(env, &denied_dir);
     // The report says how it would have been allowed.
-    let mut run = call(env, name, &denied_dir).sandboxed();
+    let mut run = call(env, name, &denied_dir).brokered();
     let mut last = denied;
     for _ in 0..3 {
         for hint in last.hints() {
@@ -146,7 +146,7 @@ fn examine(env: &Env, name: &str) -> Vec<String> {
     // A filter refuses as well, and says nothing.
     make(env, &denied_dir);
     let filter = format!("filter/write+{}", env.text("no/***"));
-    let quiet = call(env, name, &denied_dir).sandboxed().rule(filter).output();
+    let quiet = call(env, name, &denied_dir).brokered().rule(filter).output();
     if quiet.stdout.trim() != "EPERM" || !quiet.violations.is_empty() {
         complain("is not refused quietly with a filter", &quiet);
     }
@@ -226,7 +226,7 @@ fn errors_come_before_refusals() {
     let run = make_mistakes(&env, &dir);
     let before = tree(&env, &dir, true);
     let native = run.output().succeeded();
-    let denied = run.clone().sandboxed().output().succeeded();
+    let denied = run.clone().brokered().output().succeeded();
     let wrong: Vec<_> = differences(&native.stdout, &denied.stdout)
         .into_iter()
         .filter(|(native, denied)| {
@@ -252,7 +252,7 @@ fn is_the_same(what: &str) {
     assert_eq!(differences(&native.stdout, &mediated.stdout), []);
     // It also tries to write itself, which is not to be a matter of rules.
     let rule = format!("allowlist/write+{}", env.program("facts").display());
-    let sandboxed = run("sandboxed").sandboxed().rule(rule).output().succeeded();
+    let sandboxed = run("sandboxed").brokered().rule(rule).output().succeeded();
     assert_eq!(differences(&native.stdout, &sandboxed.stdout), []);
 }
 
@@ -327,7 +327,7 @@ fn there_is_no_way_round() {
             let before = tree(&env, &no, true);
             let mut run = env.run(env.program("escape")).arg(name).arg(env.path("ok")).arg(&no);
             if sandboxed {
-                run = run.sandboxed().rule(format!("denylist/write+{}/***", no.display()));
+                run = run.brokered().rule(format!("denylist/write+{}/***", no.display()));
             }
             let done = run.output();
             let native = before != if no.exists() { tree(&env, &no, true) } else { String::new() };

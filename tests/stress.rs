@@ -22,7 +22,7 @@ fn a_thousand_short_processes() {
     let env = Env::new();
     let script =
         format!("{}; echo first; read line; {}; echo second; read line", many("ok", 100), many("ok", 1000));
-    let mut running = env.sh(&script).sandboxed().start();
+    let mut running = env.sh(&script).brokered().start();
     let mut input = running.child.stdin.take().unwrap();
     let mut output = BufReader::new(running.child.stdout.take().unwrap());
     let mut line = || {
@@ -55,7 +55,7 @@ fn eight_jobs_at_once() {
     }
     // One that is refused all the time, beside them.
     jobs += "(i=0; while [ $i -lt 60 ]; do (: >no/$i) 2>ok/error; i=$((i+1)); done) & wait";
-    let done = env.sh(&jobs).sandboxed().output();
+    let done = env.sh(&jobs).brokered().output();
     assert!(done.status.success() && done.stderr.is_empty(), "{done:#?}");
     for job in 0..8 {
         assert_eq!(files(&env, &format!("ok/{job}")), 60);
@@ -89,7 +89,7 @@ fn signals_neither_repeat_nor_interrupt_calls() {
     let env = Env::new();
     let run = env.run(env.program("storm")).arg(env.path("ok")).arg("3400");
     assert_eq!(run.output().succeeded().stdout, "done\n");
-    assert_eq!(run.sandboxed().output().succeeded().stdout, "done\n");
+    assert_eq!(run.brokered().output().succeeded().stdout, "done\n");
 }
 
 #[test]
@@ -97,14 +97,14 @@ fn stopping_neither_repeats_nor_interrupts_calls() {
     let env = Env::new();
     let run = env.run(env.program("storm")).arg("stop").arg(env.path("ok")).arg("300");
     assert_eq!(run.output().succeeded().stdout, "done\n");
-    assert_eq!(run.sandboxed().output().succeeded().stdout, "done\n");
+    assert_eq!(run.brokered().output().succeeded().stdout, "done\n");
 }
 
 /// Opens and creates by eight threads at once: the supervisor is afterwards what it was before.
 #[test]
 fn twenty_thousand_opens_by_eight_threads() {
     let env = Env::new();
-    let mut running = env.run(env.program("eight")).arg(env.path("ok")).arg("2500").sandboxed().start();
+    let mut running = env.run(env.program("eight")).arg(env.path("ok")).arg("2500").brokered().start();
     let mut input = running.child.stdin.take().unwrap();
     let mut output = BufReader::new(running.child.stdout.take().unwrap());
     let mut line = || {

@@ -1,4 +1,5 @@
-//! The second lock: a Landlock domain in which everything that the broker mediates is refused everywhere.
+//! The second lock: a Landlock domain in which what the broker mediates is refused everywhere, but for opening what the
+//! policy allows as a whole ([`super::grants`]).
 //!
 //! The supervisor stays outside of it, so what it does for a caller succeeds, and what nobody thought of is refused
 //! by the kernel. Which rights are handled follows from the same [`Shape`] as the filter.
@@ -6,13 +7,20 @@
 
 use std::os::fd::OwnedFd;
 
-use landlock::{ABI, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
+use landlock::{
+    ABI, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetError, Scope,
+};
+
+use super::grants::Grants;
 
 use crate::gate::Shape;
+use crate::policy::State;
 use crate::sys::{probe, process};
 
-/// A ruleset without rules, to be entered by the child. `None`: this kernel has no Landlock, or nothing is handled.
-pub(crate) fn ruleset(shape: &Shape) -> Result<Option<OwnedFd>, landlock::RulesetError> {
+/// A ruleset, to be entered by the child, with rules only for what the kernel may open by itself. `None`: this kernel has
+/// no Landlock, or nothing is handled.
+pub(crate) fn ruleset(shape: &Shape, policy: &State) -> Result<(Option<OwnedFd>, Grants), RulesetError> {
     let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort);
     let mut files = BitFlags::<AccessFs>::empty();
     if shape.write {
@@ -28,7 +36,7 @@ pub(crate) fn ruleset(shape: &Shape) -> Result<Option<OwnedFd>, landlock::Rulese
     let network = shape.network && process::can_duplicate();
     let signals = !shape.signal && scopes_signals();
     if files.is_empty() && !network && !signals {
-        return Ok(None);
+        return Ok((None, Grants::default()));
     }
     if !files.is_empty() {
         ruleset = ruleset.handle_access(files)?;
@@ -40,7 +48,9 @@ pub(crate) fn ruleset(shape: &Shape) -> Result<Option<OwnedFd>, landlock::Rulese
     if signals {
         ruleset = ruleset.scope(Scope::Signal)?;
     }
-    Ok(ruleset.create()?.into())
+    let (grants, granted) = Grants::of(policy, shape);
+    let ruleset = ruleset.create()?.add_rules(granted.iter().map(|one| Ok::<_, RulesetError>(one.rule())))?;
+    Ok((ruleset.into(), grants))
 }
 
 /// Whether the kernel can keep signals in the tree (Linux 6.12): elsewhere the broker judges them.

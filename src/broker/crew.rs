@@ -1,182 +1,261 @@
-//! The threads: leader and followers.
+//! The threads: one receives and answers, the others are there for when it cannot.
 //!
-//! Each receives, makes sure that another one is left to receive, handles, answers and receives again. So a call
-//! that blocks keeps one thread, and nobody else waits for it (I4); and under little load there are two threads.
+//! One receiver is the cheapest: every thread that waits for calls is woken by each of them. It makes way for another
+//! before it makes a call that can block ([`relieve`]); where a call takes long though nobody expected it,
+//! [`super::watch`] sees that and does the same; and where calls queue up, several receive. So nobody waits for a call
+//! that blocks (I4), and under little load one thread does everything.
 #![forbid(unsafe_code)]
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::cx::{Answer, Cx};
 use super::supervisor::Supervisor;
-use super::watch;
+use super::watch::{self, Watch};
 use super::worker::Worker;
 use crate::gate;
 use crate::sys::seccomp::{self, Notification, Reply};
 use crate::sys::{Errno, Pid, process};
 use crate::tracee::Stop;
 
-/// So many threads may wait for calls; one more ends itself.
-const MAX_IDLE: usize = 4;
+/// So many threads may wait to be called up; one more ends itself.
+const MAX_PARKED: usize = 4;
+/// After so many calls a thread looks whether others wait.
+const LOOK_EVERY: u32 = 8;
 
 /// The threads of one supervisor.
+#[derive(Default)]
 pub(crate) struct Crew {
-    supervisor: Arc<Supervisor>,
-    idle: AtomicUsize,
+    /// How many wait for a call, or have been told to.
+    receiving: AtomicUsize,
+    /// How many calls were received.
+    received: AtomicU64,
     ending: AtomicBool,
+    parked: Mutex<Parked>,
+    called: Condvar,
     threads: Mutex<Vec<Pid>>,
     ended: Condvar,
 }
 
+/// Threads that nobody needs at present.
+#[derive(Default)]
+struct Parked {
+    waiting: usize,
+    /// So many of them have been called up and have not noticed yet.
+    called: usize,
+}
+
 impl Crew {
     /// The first thread begins to receive.
-    pub(crate) fn start(supervisor: Arc<Supervisor>) -> std::io::Result<Arc<Self>> {
-        let crew = Arc::new(Self {
-            supervisor,
-            idle: AtomicUsize::new(0),
-            ending: AtomicBool::new(false),
-            threads: Mutex::default(),
-            ended: Condvar::new(),
-        });
-        crew.hire()?;
-        Ok(crew)
+    pub(crate) fn start(supervisor: &Arc<Supervisor>) -> std::io::Result<()> {
+        supervisor.crew.ending.store(false, Ordering::SeqCst);
+        supervisor.crew.receiving.store(1, Ordering::SeqCst);
+        hire(supervisor)
     }
 
     /// Ends all threads, and returns when they have ended. Calls that block are left for another crew.
-    pub(crate) fn end(&self) {
+    pub(crate) fn end(&self, watch: &Watch) {
         self.ending.store(true, Ordering::SeqCst);
-        self.supervisor.watch.end();
+        watch.end();
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         while !threads.is_empty() {
             // A thread may be about to enter the call that it is to be taken out of: so it is told again.
             threads.iter().for_each(|tid| process::interrupt(*tid));
+            self.called.notify_all();
             let wait = self.ended.wait_timeout(threads, Duration::from_millis(5));
             threads = wait.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn hire(self: &Arc<Self>) -> std::io::Result<()> {
-        // Counted before it runs: whoever comes next sees that one is on its way.
-        self.idle.fetch_add(1, Ordering::SeqCst);
-        let crew = Arc::clone(self);
-        let thread = std::thread::Builder::new().name("sydbox-broker".into()).spawn(move || crew.run());
-        thread.map(|_| ()).inspect_err(|_| {
-            self.idle.fetch_sub(1, Ordering::SeqCst);
-        })
+    /// How many calls were received, and whether somebody waits for the next.
+    pub(super) fn progress(&self) -> (u64, bool) {
+        (self.received.load(Ordering::SeqCst), self.receiving.load(Ordering::SeqCst) > 0)
     }
 
-    fn run(self: Arc<Self>) {
-        process::block_signals();
-        let tid = process::gettid();
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(tid);
-        self.receive();
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.retain(|other| *other != tid);
-        self.ended.notify_all();
+    /// Waits to be called up; `false`: it is time to end. The caller is not counted as receiving; who calls it up
+    /// does that.
+    fn park(&self) -> bool {
+        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        if parked.waiting >= MAX_PARKED {
+            return false;
+        }
+        parked.waiting += 1;
+        while parked.called == 0 && !self.ending.load(Ordering::SeqCst) {
+            parked = self.called.wait(parked).unwrap_or_else(PoisonError::into_inner);
+        }
+        parked.waiting -= 1;
+        let called = parked.called > 0;
+        parked.called = parked.called.saturating_sub(1);
+        called
     }
+}
 
-    /// Receives until the tree is gone or there are enough others. Called with this thread counted as idle.
-    fn receive(self: &Arc<Self>) {
-        let options = &self.supervisor.options;
-        let mut worker = match Worker::new(options.privileged, options.dropped_caps) {
-            Ok(worker) => worker,
-            Err(stop) => {
-                log::error!("a thread of the supervisor cannot be set up: {stop:?}");
-                self.idle.fetch_sub(1, Ordering::SeqCst);
-                return;
-            }
-        };
-        let listener = self.supervisor.sight.listener.as_fd();
-        while !self.ending.load(Ordering::SeqCst) {
-            let left = self.supervisor.unanswered.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let notification = match left.map_or_else(|| seccomp::recv(listener), |left| Ok(Some(left))) {
-                Ok(Some(notification)) => notification,
-                // A task that has no number in our pid namespace: nothing of it can be looked at. It gets no
-                // answer, and is killable.
-                Ok(None) => continue,
-                Err(Errno::EINTR | Errno::ENOENT) => {
-                    if is_over(listener) {
-                        break;
-                    }
-                    continue;
-                }
-                Err(errno) => {
-                    log::error!("ioctl(SECCOMP_IOCTL_NOTIF_RECV): {errno}");
+/// Sees to it that somebody receives: for a thread that is about to block.
+pub(super) fn relieve(supervisor: &Arc<Supervisor>) {
+    if supervisor.crew.receiving.load(Ordering::SeqCst) == 0 {
+        call_up(supervisor);
+    }
+}
+
+/// One more thread receives.
+fn call_up(supervisor: &Arc<Supervisor>) {
+    let crew = &supervisor.crew;
+    // Counted before it runs: whoever comes next sees that one is on its way.
+    crew.receiving.fetch_add(1, Ordering::SeqCst);
+    let mut parked = crew.parked.lock().unwrap_or_else(PoisonError::into_inner);
+    if parked.waiting > parked.called {
+        parked.called += 1;
+        crew.called.notify_one();
+        return;
+    }
+    drop(parked);
+    if let Err(error) = hire(supervisor) {
+        crew.receiving.fetch_sub(1, Ordering::SeqCst);
+        log::warn!("no further thread can be started: calls wait for each other: {error}");
+    }
+}
+
+/// Starts a thread, which is counted as receiving already.
+fn hire(supervisor: &Arc<Supervisor>) -> std::io::Result<()> {
+    let shared = Arc::clone(supervisor);
+    std::thread::Builder::new().name("sydbox-broker".into()).spawn(move || run(&shared)).map(|_| ())
+}
+
+fn run(supervisor: &Arc<Supervisor>) {
+    process::block_signals();
+    let tid = process::gettid();
+    let crew = &supervisor.crew;
+    crew.threads.lock().unwrap_or_else(PoisonError::into_inner).push(tid);
+    let options = &supervisor.options;
+    match Worker::new(options.privileged, options.dropped_caps) {
+        Ok(mut worker) => while receive(supervisor, &mut worker) && crew.park() {},
+        Err(stop) => {
+            log::error!("a thread of the supervisor cannot be set up: {stop:?}");
+            crew.receiving.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    let mut threads = crew.threads.lock().unwrap_or_else(PoisonError::into_inner);
+    threads.retain(|other| *other != tid);
+    crew.ended.notify_all();
+}
+
+/// Receives and answers while this thread is needed, as which it is counted at first; `false`: it is to end.
+fn receive(supervisor: &Arc<Supervisor>, worker: &mut Worker) -> bool {
+    let crew = &supervisor.crew;
+    let listener = supervisor.sight.listener.as_fd();
+    let (mut calls, mut crowded) = (0_u32, false);
+    let mut handed_over = true;
+    while !crew.ending.load(Ordering::SeqCst) {
+        let left = if handed_over { left(supervisor) } else { None };
+        handed_over = left.is_some();
+        let notification = match left.map_or_else(|| seccomp::recv(listener), |left| Ok(Some(left))) {
+            Ok(Some(notification)) => notification,
+            // A task that has no number in our pid namespace: nothing of it can be looked at. It gets no
+            // answer, and is killable.
+            Ok(None) => continue,
+            Err(Errno::EINTR | Errno::ENOENT) => {
+                if is_over(listener) {
                     break;
                 }
-            };
-            if self.idle.fetch_sub(1, Ordering::SeqCst) == 1 && self.hire().is_err() {
-                log::warn!("no further thread can be started: calls wait for each other");
+                continue;
             }
-            self.handle(&mut worker, notification);
-            if worker.spoilt || self.idle.load(Ordering::SeqCst) >= MAX_IDLE {
-                if worker.spoilt && self.idle.load(Ordering::SeqCst) == 0 {
-                    let _ = self.hire();
-                }
-                return;
-            }
-            self.idle.fetch_add(1, Ordering::SeqCst);
-        }
-        self.idle.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    fn handle(&self, worker: &mut Worker, notification: Notification) {
-        let row = gate::lookup(notification.arch, notification.nr);
-        let answer = match row.and_then(|row| row.call.as_ref().map(|call| (row, call))) {
-            None => Err(Stop::Errno(Errno::ENOSYS)),
-            Some((row, call)) => {
-                let mut cx = Cx::new(&self.supervisor, worker, notification, row, call);
-                // A panic must neither let a call through nor leave a caller waiting (I6).
-                catch_unwind(AssertUnwindSafe(|| super::perform(&mut cx, call.op))).unwrap_or_else(|_| {
-                    log::error!("the supervisor failed in {}: the call is refused; this is a bug", row.name);
-                    Err(Stop::Errno(Errno::EPERM))
-                })
-            }
-        };
-        if matches!(answer, Err(Stop::Errno(Errno::EINTR))) && self.ending.load(Ordering::SeqCst) {
-            // It was not a signal of the caller's: whoever takes over begins again.
-            return self
-                .supervisor
-                .unanswered
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(notification);
-        }
-        self.answer(&notification, answer);
-    }
-
-    fn answer(&self, notification: &Notification, answer: Result<Answer, Stop>) {
-        let id = notification.id;
-        let listener = self.supervisor.sight.listener.as_fd();
-        let reply = match answer {
-            Err(Stop::Gone) => return,
-            Err(Stop::Errno(Errno::EINTR)) if watch::is_for_caller(&self.supervisor, notification.tid) => {
-                Reply::Restart
-            }
-            Err(Stop::Errno(errno)) => Reply::Errno(errno),
-            Ok(Answer::Value(value)) => Reply::Value(value),
-            Ok(Answer::Continue) => Reply::Continue,
-            Ok(Answer::Descriptor { fd, cloexec }) => {
-                let added = seccomp::addfd(listener, id, fd.as_fd(), cloexec);
-                // Our copy is closed before the caller goes on: a lock, the end of a pipe or a running program
-                // must not live longer than the caller's descriptor.
-                drop(fd);
-                match added {
-                    Ok(number) => Reply::Value(number.into()),
-                    Err(Errno::ENOENT) => return,
-                    Err(errno) => Reply::Errno(errno),
-                }
-            }
-        };
-        match seccomp::send(listener, id, reply) {
-            Ok(()) | Err(Errno::ENOENT) => {}
             Err(errno) => {
-                log::error!("ioctl(SECCOMP_IOCTL_NOTIF_SEND, {reply:?}): {errno}");
-                let _ = seccomp::send(listener, id, Reply::Errno(Errno::EPERM));
+                log::error!("ioctl(SECCOMP_IOCTL_NOTIF_RECV): {errno}");
+                break;
             }
+        };
+        // In this order: who is about to sleep looks at the count first and then at what was received.
+        crew.received.fetch_add(1, Ordering::SeqCst);
+        crew.receiving.fetch_sub(1, Ordering::SeqCst);
+        watch::attend(supervisor);
+        calls = calls.wrapping_add(1);
+        if calls.is_multiple_of(LOOK_EVERY) {
+            // Before the answer: who gets it may call again at once, and is no crowd.
+            crowded = is_waiting(listener);
+            if crowded {
+                relieve(supervisor);
+            }
+        }
+        handle(supervisor, worker, notification);
+        if worker.spoilt {
+            relieve(supervisor);
+            return false;
+        }
+        let most = if crowded { most_receivers() } else { 1 };
+        if crew.receiving.fetch_add(1, Ordering::SeqCst) >= most {
+            crew.receiving.fetch_sub(1, Ordering::SeqCst);
+            return true;
+        }
+    }
+    crew.receiving.fetch_sub(1, Ordering::SeqCst);
+    false
+}
+
+/// A call that another crew left.
+fn left(supervisor: &Supervisor) -> Option<Notification> {
+    supervisor.unanswered.lock().unwrap_or_else(PoisonError::into_inner).pop()
+}
+
+/// So many threads may receive where calls queue up.
+fn most_receivers() -> usize {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    *MOST.get_or_init(|| std::thread::available_parallelism().map_or(2, |cpus| cpus.get().max(2)))
+}
+
+fn handle(supervisor: &Arc<Supervisor>, worker: &mut Worker, notification: Notification) {
+    let row = gate::lookup(notification.arch, notification.nr);
+    let answer = match row.and_then(|row| row.call.as_ref().map(|call| (row, call))) {
+        None => Err(Stop::Errno(Errno::ENOSYS)),
+        Some((row, call)) => {
+            let mut cx = Cx::new(supervisor, worker, notification, row, call);
+            // A panic must neither let a call through nor leave a caller waiting (I6).
+            catch_unwind(AssertUnwindSafe(|| super::perform(&mut cx, call.op))).unwrap_or_else(|_| {
+                log::error!("the supervisor failed in {}: the call is refused; this is a bug", row.name);
+                Err(Stop::Errno(Errno::EPERM))
+            })
+        }
+    };
+    if matches!(answer, Err(Stop::Errno(Errno::EINTR))) && supervisor.crew.ending.load(Ordering::SeqCst) {
+        // It was not a signal of the caller's: whoever takes over begins again.
+        return supervisor.unanswered.lock().unwrap_or_else(PoisonError::into_inner).push(notification);
+    }
+    answer_call(supervisor, &notification, answer);
+}
+
+fn answer_call(supervisor: &Supervisor, notification: &Notification, answer: Result<Answer, Stop>) {
+    let id = notification.id;
+    let listener = supervisor.sight.listener.as_fd();
+    let reply = match answer {
+        Err(Stop::Gone) => return,
+        Err(Stop::Errno(Errno::EINTR)) if watch::is_for_caller(supervisor, notification.tid) => {
+            Reply::Restart
+        }
+        Err(Stop::Errno(errno)) => Reply::Errno(errno),
+        Ok(Answer::Value(value)) => Reply::Value(value),
+        Ok(Answer::Continue) => Reply::Continue,
+        Ok(Answer::Descriptor { fd, cloexec, made }) => {
+            let added = seccomp::addfd(listener, id, fd.as_fd(), cloexec);
+            if let (Err(Errno::EMFILE), Some(made)) = (added, &made) {
+                super::open::unmake(fd.as_fd(), made);
+            }
+            // Our copy is closed before the caller goes on: a lock, the end of a pipe or a running program
+            // must not live longer than the caller's descriptor.
+            drop(fd);
+            match added {
+                Ok(number) => Reply::Value(number.into()),
+                Err(Errno::ENOENT) => return,
+                Err(errno) => Reply::Errno(errno),
+            }
+        }
+    };
+    match seccomp::send(listener, id, reply) {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(errno) => {
+            log::error!("ioctl(SECCOMP_IOCTL_NOTIF_SEND, {reply:?}): {errno}");
+            let _ = seccomp::send(listener, id, Reply::Errno(Errno::EPERM));
         }
     }
 }
@@ -184,4 +263,9 @@ impl Crew {
 /// Whether the last process that uses the filter is gone.
 pub(crate) fn is_over(listener: std::os::fd::BorrowedFd<'_>) -> bool {
     process::poll([listener], [0], 0).is_ok_and(|[events]| events & libc::POLLHUP != 0)
+}
+
+/// Whether a call waits to be received.
+fn is_waiting(listener: BorrowedFd<'_>) -> bool {
+    process::poll([listener], [libc::POLLIN], 0).is_ok_and(|[events]| events & libc::POLLIN != 0)
 }

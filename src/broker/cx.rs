@@ -10,7 +10,7 @@ use super::states::Tagged;
 use super::supervisor::Supervisor;
 use super::worker::Worker;
 use crate::gate::{At, Call, Row};
-use crate::resolve::{self, Base, Object};
+use crate::resolve::{self, Base, Entry, Object};
 use crate::sys::seccomp::Notification;
 use crate::sys::{CallerFd, Errno};
 use crate::tracee::{Caller, CallerPath, Result};
@@ -26,6 +26,8 @@ pub(crate) enum Answer {
         fd: OwnedFd,
         /// Whether the caller's descriptor is close-on-exec.
         cloexec: bool,
+        /// The name that was made for it: to be removed where the caller cannot have the descriptor.
+        made: Option<Entry>,
     },
     /// The kernel is to carry the call out. Only where nothing that the caller can change was looked at (I1).
     Continue,

@@ -234,7 +234,7 @@ fn change(cx: &Cx<'_>, next: impl FnOnce(&State, Facts) -> (State, Facts)) -> Re
 
     supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
         let (policy, facts) = next(&present.policy, present.facts.clone());
-        Ok::<_, Stop>((Some(Tagged { policy: policy.into(), facts }), ()))
+        Ok::<_, Stop>((Some(Tagged::new(policy.into(), facts)), ()))
     })?
 }
 
@@ -250,7 +250,7 @@ fn settled(
             return Ok((None, ()));
         }
         let (policy, facts) = next(&present.policy, present.facts.clone());
-        Ok::<_, Stop>((Some(Tagged { policy: policy.into(), facts }), ()))
+        Ok::<_, Stop>((Some(Tagged::new(policy.into(), facts)), ()))
     })?
 }
 

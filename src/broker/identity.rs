@@ -93,7 +93,7 @@ fn remember(cx: &mut Cx<'_>, change: impl FnOnce(Facts) -> Facts) -> Result<Answ
     let supervisor = cx.supervisor;
     let changed = supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
         let facts = change(present.facts.clone());
-        let next = (facts != present.facts).then(|| Tagged { policy: present.policy.clone(), facts });
+        let next = (facts != present.facts).then(|| Tagged::new(present.policy.clone(), facts));
         Ok::<_, Errno>((next, ()))
     });
     match changed {

@@ -60,7 +60,7 @@ pub(super) fn stat(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
         match magic::apply(&parsed, &present.policy, &supervisor.options.arming).map_err(Some)? {
             Outcome::Changed(policy) => {
                 changed = Some(policy.clone());
-                Ok((Some(Tagged { policy: policy.into(), facts: present.facts.clone() }), true))
+                Ok((Some(Tagged::new(policy.into(), present.facts.clone())), true))
             }
             Outcome::Yes => Ok((None, true)),
             Outcome::No => Ok((None, false)),

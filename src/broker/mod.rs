@@ -13,6 +13,7 @@ mod crew;
 mod cx;
 mod entries;
 mod exec;
+mod grants;
 mod identity;
 mod judge;
 mod look;

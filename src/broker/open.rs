@@ -6,10 +6,11 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::cx::{Answer, Cx};
 use super::watch::Watch;
+use crate::gate::Op;
 use crate::policy::Access;
 use crate::report::arguments;
 use crate::resolve::{self, Base, Entry, Naming, Object, Place, Target};
@@ -146,20 +147,18 @@ fn run(cx: &mut Cx<'_>, how: How) -> Result<Answer> {
     if path.bytes().is_empty() {
         return Err(Errno::ENOENT.into());
     }
-    let early = how.creates() || how.flags & TRUNC != 0;
-    if early {
-        cx.caller.has_free_descriptor()?;
-    }
-    let fd = match how.resolve {
+    let opened = match how.resolve {
         0 => resolved(cx, path.as_c(), how),
         _ => restricted(cx, path.as_c(), how),
     };
-    if fd.is_err() && !early {
+    if opened.is_err() {
         // The kernel says first that no descriptor is left; who gets one, learns it from the kernel.
         cx.caller.has_free_descriptor()?;
     }
-    let fd = fd?;
-    Ok(Answer::Descriptor { fd, cloexec: how.flags & CLOEXEC != 0 })
+    Ok(match opened? {
+        Opened::ByKernel => Answer::Continue,
+        Opened::Here { fd, made } => Answer::Descriptor { fd, cloexec: how.flags & CLOEXEC != 0, made },
+    })
 }
 
 /// openat2 with `O_PATH`: such a descriptor cannot be handed over. Where the second lock is there, and reading is not
@@ -167,15 +166,16 @@ fn run(cx: &mut Cx<'_>, how: How) -> Result<Answer> {
 /// programs fall back.
 fn only_pinned(cx: &Cx<'_>) -> Result<Answer> {
     let options = &cx.supervisor.options;
-    if options.backstop && !options.arming.read { Ok(Answer::Continue) } else { Err(Errno::ENOSYS.into()) }
+    let holds = options.backstop && !options.arming.read && cx.state()?.allows_grants(&options.grants);
+    if holds { Ok(Answer::Continue) } else { Err(Errno::ENOSYS.into()) }
 }
 
-fn resolved(cx: &mut Cx<'_>, path: &CStr, how: How) -> Result<OwnedFd> {
+fn resolved(cx: &mut Cx<'_>, path: &CStr, how: How) -> Result<Opened> {
     for _ in 0..RETRIES {
         let base = cx.base(cx.call.at, path)?;
         let opened = cx.as_caller(|cx| match resolve::target(&cx.caller, base, path, how.naming())? {
-            Target::Entry(entry) => open_entry(cx, &entry, how),
-            Target::Object(object) => open_object(cx, &object, how).map(Some),
+            Target::Entry(entry, before) => open_entry(cx, entry, before, how),
+            Target::Object(object) => Ok(Some(Opened::existing(open_object(cx, &object, how)?))),
         })?;
         if let Some(fd) = opened {
             return Ok(fd);
@@ -186,7 +186,7 @@ fn resolved(cx: &mut Cx<'_>, path: &CStr, how: How) -> Result<OwnedFd> {
 
 /// openat2 with `RESOLVE_` flags: the kernel resolves below the caller's directory as the caller wished, magic links
 /// refused, to an object that is pinned, judged and only then opened; or to the directory of one that is not there.
-fn restricted(cx: &mut Cx<'_>, path: &CStr, how: How) -> Result<OwnedFd> {
+fn restricted(cx: &mut Cx<'_>, path: &CStr, how: How) -> Result<Opened> {
     let dirfd = cx.dirfd(cx.call.at);
     let base = match Base::new(&cx.caller, dirfd, path) {
         // Whatever the directory is.
@@ -197,20 +197,33 @@ fn restricted(cx: &mut Cx<'_>, path: &CStr, how: How) -> Result<OwnedFd> {
     }?;
     let resolve = how.resolve | libc::RESOLVE_NO_MAGICLINKS;
     cx.as_caller(|cx| match resolve::restricted(&cx.caller, base, path, how.naming(), resolve)? {
-        Target::Object(object) => open_object(cx, &object, how),
-        Target::Entry(entry) => open_entry(cx, &entry, how)?.ok_or(Errno::ELOOP.into()),
+        Target::Object(object) => Ok(Opened::existing(open_object(cx, &object, how)?)),
+        Target::Entry(entry, before) => open_entry(cx, entry, before, how)?.ok_or(Errno::ELOOP.into()),
     })
 }
 
-/// Opens a name in a pinned directory. `None`: it has become a link that is to be followed.
-fn open_entry(cx: &mut Cx<'_>, entry: &Entry, mut how: How) -> Result<Option<OwnedFd>> {
-    let before = fs::lstat(entry.dir.as_fd(), &entry.name);
+/// What became of an open that is allowed.
+enum Opened {
+    /// An open file, and the name that was made for it if there was none.
+    Here { fd: OwnedFd, made: Option<Entry> },
+    /// It is left to the kernel.
+    ByKernel,
+}
+
+impl Opened {
+    fn existing(fd: OwnedFd) -> Self {
+        Self::Here { fd, made: None }
+    }
+}
+
+/// Opens a name in a pinned directory, of which a look brought `before`. `None`: that has changed meanwhile.
+fn open_entry(cx: &mut Cx<'_>, entry: Entry, before: fs::Outcome, mut how: How) -> Result<Option<Opened>> {
     resolve::may_open(&cx.caller, entry.dir.as_fd(), entry.path.bytes(), how.writes())?;
     if how.writes() {
         if let Some(refusal) = cx.check(Access::Write, &entry.path)? {
             let subject = crate::report::Subject::Path(entry.path.bytes().to_vec());
             let details = || format!(", {}", arguments::open_flags(how.flags as i32));
-            match refused_anyway(entry, before, how) {
+            match refused_anyway(&entry, before, how) {
                 // It exists and is only opened for reading: the flag says nothing.
                 None => how.flags &= !CREAT,
                 Some(Errno::EPERM) => cx.refuse(refusal, subject, details, Errno::EPERM)?,
@@ -228,23 +241,46 @@ fn open_entry(cx: &mut Cx<'_>, entry: &Entry, mut how: How) -> Result<Option<Own
         if let Some(refusal) = cx.check(Access::Read, &entry.path)? {
             let subject = crate::report::Subject::Path(entry.path.bytes().to_vec());
             let details = || format!(", {}", arguments::open_flags(how.flags as i32));
-            match unreadable_anyway(entry, before, how) {
+            match unreadable_anyway(&entry, before, how) {
                 None => cx.refuse(refusal, subject, details, Errno::EPERM)?,
                 Some(errno) => cx.natural(refusal, subject, details, errno)?,
             }
         }
+    }
+    // The structure of openat2 is in memory, and with it whether it reads.
+    if how.writes() && cx.is_granted(&entry.path, how.reads() || cx.call.op == Op::Openat2)? {
+        return Ok(Some(Opened::ByKernel));
     }
     if cx.caller.is_32bit() && before.is_ok_and(|stat| too_large(&stat, how)) {
         return Err(Errno::EOVERFLOW.into());
     }
     let may_block = before.is_ok_and(|stat| may_block(&stat, how));
     if before.is_ok_and(|stat| is_tty(&stat)) {
-        return open_tty(cx, how).map(Some);
+        return Ok(Some(Opened::existing(open_tty(cx, how)?)));
     }
-    let open = |_: &mut Cx<'_>| fs::openat2(entry.dir.as_fd(), &entry.name, how.flags, how.mode, NO_LINKS);
+    let makes = how.flags & CREAT != 0 && before == Err(Errno::ENOENT);
+    if how.flags & TRUNC != 0 && !makes {
+        // What is cut off cannot be put back.
+        cx.caller.has_free_descriptor()?;
+        cx.caller.check()?;
+    }
+    let flags = how.flags | if makes { EXCL } else { 0 };
+    let open = |_: &mut Cx<'_>| fs::openat2(entry.dir.as_fd(), &entry.name, flags, how.mode, NO_LINKS);
     match blocking(cx, may_block, how, open)? {
         Err(Errno::ELOOP) if how.follows() => Ok(None),
-        other => Ok(Some(other?)),
+        Err(Errno::EEXIST) if makes && how.flags & EXCL == 0 => Ok(None),
+        other => Ok(Some(Opened::Here { fd: other?, made: makes.then_some(entry) })),
+    }
+}
+
+/// Removes the name that was made for a file, if it still is this file's: the caller had no descriptor left, which the
+/// kernel would have found out before it made anything.
+pub(super) fn unmake(fd: BorrowedFd<'_>, made: &Entry) {
+    let dir = made.dir.as_fd();
+    if let (Ok(now), Ok(file)) = (fs::lstat(dir, &made.name), fs::fstat(fd))
+        && now.id == file.id
+    {
+        let _ = fs::unlinkat(dir, &made.name, 0);
     }
 }
 
@@ -299,6 +335,9 @@ fn open_object(cx: &mut Cx<'_>, object: &Object, how: How) -> Result<OwnedFd> {
     }
     if how.reads() {
         cx.may(Access::Read, object, || format!(", {}", arguments::open_flags(how.flags as i32)))?;
+    }
+    if how.flags & TRUNC != 0 {
+        cx.caller.has_free_descriptor()?;
     }
     cx.caller.check()?;
     if cx.caller.is_32bit() && too_large(&object.stat, how) {

@@ -7,9 +7,10 @@
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use super::exec::Approval;
+use super::grants::Grants;
 use crate::policy::State;
 use crate::sys::fs::Proc;
 use crate::sys::process;
@@ -37,6 +38,20 @@ pub(crate) struct Tagged {
     pub(crate) policy: Arc<State>,
     /// What is known.
     pub(crate) facts: Facts,
+    /// Whether the policy allows all that the second lock does, once that was asked.
+    allows_grants: OnceLock<bool>,
+}
+
+impl Tagged {
+    /// A policy and facts that are to get a number.
+    pub(crate) fn new(policy: Arc<State>, facts: Facts) -> Self {
+        Self { policy, facts, allows_grants: OnceLock::new() }
+    }
+
+    /// Whether the policy allows all that the second lock does.
+    pub(super) fn allows_grants(&self, grants: &Grants) -> bool {
+        *self.allows_grants.get_or_init(|| grants.hold(&self.policy))
+    }
 }
 
 /// All states of a sandbox.
@@ -63,14 +78,14 @@ impl States {
         // Two sandboxes side by side should not use the same numbers, so that a tree can be told by them.
         let salt = (u64::from(std::process::id()) << 24) ^ u64::from(random());
         let base = hard.min(1 << 62) - if hard >= 1 << 62 { (salt % (1 << 36)) * NUMBERS } else { 0 } - 1;
-        let first = Arc::new(Tagged { policy: Arc::new(policy), facts });
+        let first = Arc::new(Tagged::new(Arc::new(policy), facts));
         Ok(Self { base, list: RwLock::new(vec![first]), len: AtomicUsize::new(1), change: Mutex::new(()) })
     }
 
     /// Sets what is known of the eldest, before anything runs.
     pub(crate) fn learn(&self, facts: Facts) {
         if let Some(first) = self.list.write().unwrap_or_else(PoisonError::into_inner).first_mut() {
-            *first = Arc::new(Tagged { policy: first.policy.clone(), facts });
+            *first = Arc::new(Tagged::new(first.policy.clone(), facts));
         }
     }
 

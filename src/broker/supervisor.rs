@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::bound::Bound;
+use super::crew::Crew;
+use super::grants::Grants;
 use super::states::States;
 use super::watch::Watch;
 use crate::magic::Arming;
@@ -27,8 +29,8 @@ pub(crate) struct Options {
     pub(crate) dropped_caps: u64,
     /// Whether the second lock is there.
     pub(crate) backstop: bool,
-    /// Whether the kernel is asked for synchronous wake-ups.
-    pub(crate) sync_wake_up: bool,
+    /// What it lets the kernel open.
+    pub(crate) grants: Grants,
     /// Where violations go.
     pub(crate) sink: Mutex<Arc<dyn Sink>>,
 }
@@ -48,6 +50,8 @@ pub(crate) struct Supervisor {
     pub(crate) states: States,
     /// What was settled before.
     pub(crate) options: Options,
+    /// The threads.
+    pub(crate) crew: Crew,
     /// Who is in a call that may block.
     pub(crate) watch: Watch,
     /// Addresses that processes of the sandbox were bound to.
@@ -81,6 +85,7 @@ impl Supervisor {
             sight,
             states,
             options,
+            crew: Crew::default(),
             watch: Watch::default(),
             bound: Bound::default(),
             unanswered: Mutex::default(),

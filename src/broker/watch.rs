@@ -1,35 +1,40 @@
 //! Calls that block in the broker on a caller's behalf: cancelled when the caller dies, and when a signal would have
 //! interrupted it natively (with `WAIT_KILLABLE_RECV` a handler runs only after the answer).
 //!
-//! There is no event for "a signal is pending", so while, and only while, somebody is blocked, a thread looks
-//! every [`TICK`].
+//! There is no event for "a signal is pending", so while, and only while, calls come in or are blocked, a thread looks
+//! every [`LOOK`]. It also sees calls that take long though nobody expected it: then somebody else is to receive.
 #![forbid(unsafe_code)]
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use super::crew;
 use super::supervisor::Supervisor;
 use crate::sys::{Pid, process, seccomp};
 
-/// How long a signal may wait for its handler, at most about this.
-const TICK: Duration = Duration::from_millis(20);
-/// So many looks at nobody before the thread sleeps: most calls that may block do not, and come one after the other, and
-/// to wake it for each would cost more than they do.
+/// How often it is looked whether calls still get through.
+const TICK: Duration = Duration::from_millis(5);
+/// How often it is looked at blocked calls: so long a signal may wait for its handler, at most about this.
+const LOOK: Duration = Duration::from_millis(20);
+/// So many looks at nothing before the thread sleeps: calls come one after the other, and to wake it for each would cost
+/// more than they do.
 const PATIENCE: u32 = 25;
 
-/// Who is blocked.
+/// Who is blocked, and whether somebody looks.
 #[derive(Default)]
 pub(crate) struct Watch {
     slots: Mutex<Slots>,
     wake: Condvar,
+    /// The thread is there and looks.
+    awake: AtomicBool,
 }
 
 #[derive(Default)]
 struct Slots {
     blocked: Vec<Blocked>,
-    watching: bool,
-    /// The thread waits to be woken.
-    asleep: bool,
+    /// The thread has been started.
+    started: bool,
     ending: bool,
 }
 
@@ -46,64 +51,102 @@ pub(crate) struct Watched<'s> {
     entry: Blocked,
 }
 
+/// Has the thread look after the call that was just received: if it takes long, somebody else is to receive.
+pub(crate) fn attend(supervisor: &Arc<Supervisor>) {
+    let watch = &supervisor.watch;
+    if watch.awake.load(Ordering::SeqCst) {
+        return;
+    }
+    let mut slots = watch.slots();
+    watch.awake.store(true, Ordering::SeqCst);
+    watch.wake.notify_all();
+    if !slots.started {
+        let shared = Arc::clone(supervisor);
+        let thread = std::thread::Builder::new().name("sydbox-watch".into());
+        slots.started = thread.spawn(move || shared.watch.run(&shared)).is_ok();
+        if !slots.started {
+            // The next call tries again.
+            watch.awake.store(false, Ordering::SeqCst);
+            drop(slots);
+            crew::relieve(supervisor);
+        }
+    }
+}
+
 impl Watch {
-    /// Watches over the calling thread, which is about to block for `caller` in the call `id`.
+    /// Watches over the calling thread, which is about to block for `caller` in the call `id`; somebody else receives.
     pub(crate) fn over<'s>(supervisor: &'s Arc<Supervisor>, id: u64, caller: Pid) -> Watched<'s> {
+        crew::relieve(supervisor);
         let entry = Blocked { id, caller, worker: process::gettid() };
-        let mut slots = supervisor.watch.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.blocked.push(entry);
-        if !slots.watching {
-            let shared = Arc::clone(supervisor);
-            let thread = std::thread::Builder::new().name("sydbox-watch".into());
-            // Without the thread a blocked call ends only with its caller's tree; the next one tries again.
-            slots.watching = thread.spawn(move || shared.watch.run(&shared)).is_ok();
-        }
-        if slots.asleep {
-            supervisor.watch.wake.notify_one();
-        }
+        supervisor.watch.slots().blocked.push(entry);
         Watched { supervisor, entry }
     }
 
     /// Ends the thread.
     pub(crate) fn end(&self) {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).ending = true;
+        self.slots().ending = true;
         self.wake.notify_all();
     }
 
     /// After [`Watch::end`], in a process that goes on with the work: nobody is blocked yet, and there is no thread.
     pub(crate) fn restart(&self) {
-        *self.slots.lock().unwrap_or_else(PoisonError::into_inner) = Slots::default();
+        *self.slots() = Slots::default();
+        self.awake.store(false, Ordering::SeqCst);
     }
 
-    fn run(&self, supervisor: &Supervisor) {
-        use std::os::fd::AsFd;
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, supervisor: &Arc<Supervisor>) {
         process::block_signals();
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut nobody = 0;
+        let crew = &supervisor.crew;
+        let (mut seen, mut quiet, mut looked) = (crew.progress().0, 0, Instant::now());
+        let mut slots = self.slots();
         while !slots.ending {
-            nobody = if slots.blocked.is_empty() { nobody + 1 } else { 0 };
-            if nobody > PATIENCE {
-                slots.asleep = true;
-                slots = self.wake.wait(slots).unwrap_or_else(PoisonError::into_inner);
-                slots.asleep = false;
-                nobody = 0;
-                continue;
+            let tick = if quiet == 0 { TICK } else { LOOK };
+            slots = self.wake.wait_timeout(slots, tick).unwrap_or_else(PoisonError::into_inner).0;
+            let (received, receives) = crew.progress();
+            if received == seen && !receives {
+                // Whoever should receive has been in one call all the time.
+                drop(slots);
+                crew::relieve(supervisor);
+                slots = self.slots();
             }
-            slots = self.wake.wait_timeout(slots, TICK).unwrap_or_else(PoisonError::into_inner).0;
-            for entry in &slots.blocked {
-                let waits = seccomp::id_valid(supervisor.sight.listener.as_fd(), entry.id);
-                if !waits || has_signal(supervisor, entry.caller) {
-                    // Under the lock: the thread cannot have gone on to something else.
-                    process::interrupt(entry.worker);
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                slots.blocked.iter().for_each(|entry| entry.look(supervisor));
+            }
+            quiet = if received == seen && slots.blocked.is_empty() { quiet + 1 } else { 0 };
+            seen = received;
+            if quiet > PATIENCE {
+                self.awake.store(false, Ordering::SeqCst);
+                // Who receives a call after this sees that nobody is awake; one before it is seen here.
+                while crew.progress() == (seen, true) && !self.awake.load(Ordering::SeqCst) && !slots.ending {
+                    slots = self.wake.wait(slots).unwrap_or_else(PoisonError::into_inner);
                 }
+                self.awake.store(true, Ordering::SeqCst);
+                quiet = 0;
             }
+        }
+    }
+}
+
+impl Blocked {
+    /// Takes the thread out of the call if there is reason to. With the slots locked: it cannot have gone on to
+    /// something else.
+    fn look(&self, supervisor: &Supervisor) {
+        use std::os::fd::AsFd;
+        let waits = seccomp::id_valid(supervisor.sight.listener.as_fd(), self.id);
+        if !waits || has_signal(supervisor, self.caller) {
+            process::interrupt(self.worker);
         }
     }
 }
 
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
-        let mut slots = self.supervisor.watch.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.supervisor.watch.slots();
         if let Some(at) = slots.blocked.iter().position(|entry| *entry == self.entry) {
             slots.blocked.swap_remove(at);
         }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::cx::Cx;
 use crate::sys::creds::{self, Caps};
-use crate::sys::process;
+use crate::sys::{fs, process};
 use crate::tracee::{Identity, Result};
 
 /// Set when a caller's change of identity could not be written into its state: from then on everybody is looked at.
@@ -38,7 +38,7 @@ const KEPT: u64 = 1 << 19 | 1 << 24; // CAP_SYS_PTRACE, CAP_SYS_RESOURCE
 impl Worker {
     /// Makes the calling thread one that works for callers. `privileged`: callers may differ from us.
     pub(crate) fn new(privileged: bool, dropped_caps: u64) -> Result<Self> {
-        let own_fs = process::unshare_fs().is_ok();
+        let own_fs = fs::unshare_fs().is_ok();
         let own = match privileged {
             false => None,
             true => Some(Own::settle(dropped_caps)?),

@@ -101,6 +101,26 @@ impl PathPattern {
         matches!(&self.shape, Shape::Tree(top) if is_within(dir, top))
     }
 
+    /// Whether it is just this name.
+    pub(super) fn is_exactly(&self, path: &[u8]) -> bool {
+        matches!(&self.shape, Shape::Exact(name) if **name == *path)
+    }
+
+    /// Whether it can match `path` or something below it: judged by what is in front of its first wildcard.
+    pub(super) fn can_touch(&self, path: &[u8]) -> bool {
+        match &self.shape {
+            Shape::Exact(name) => is_within(name, path),
+            Shape::Tree(dir) | Shape::Below(dir) => is_within(dir, path) || is_within(path, dir),
+            Shape::Glob(parsed) => {
+                let literal = match parsed.pieces.first() {
+                    Some(Piece::Text(text)) => &**text,
+                    _ => b"",
+                };
+                literal.starts_with(path) || path.starts_with(literal)
+            }
+        }
+    }
+
     /// The literal directory or name it is about, if it is about one.
     pub(super) fn anchor(&self) -> Option<&[u8]> {
         match &self.shape {
@@ -320,6 +340,26 @@ mod tests {
         ] {
             let parsed = PathPattern::parse(pattern.as_bytes()).expect(pattern);
             assert_eq!(parsed.lies_within(dir.as_bytes()), expected, "{pattern} within {dir}");
+        }
+    }
+
+    #[test]
+    fn patterns_touch_trees() {
+        for (pattern, path, expected) in [
+            ("/w/a", "/w", true),
+            ("/w/a", "/w/a", true),
+            ("/w/a", "/w/a/b", false),
+            ("/w/a/***", "/w/a/b", true),
+            ("/w/a/**", "/w/a/b", true),
+            ("/w/a/***", "/w/b", false),
+            ("/w/*.o", "/w", true),
+            ("/w/*.o", "/w/a", true),
+            ("/w/x*.o", "/w/a", false),
+            ("/w/x*", "/w/xa/b", true),
+            ("/**/a", "/w", true),
+        ] {
+            let parsed = PathPattern::parse(pattern.as_bytes()).expect(pattern);
+            assert_eq!(parsed.can_touch(path.as_bytes()), expected, "{pattern} and {path}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::address::Address;
 use super::escape::printable;
 use super::globset::Broken;
-use super::list::{List, RuleError};
+use super::list::{List, Rule, RuleError};
 use super::mode::{Access, Action, Lock, Mode, NetMode, NetOp, NoWildcard, OnViolation};
 use super::network::AddressPattern;
 use super::path::{PathPattern, is_within};
@@ -375,6 +375,28 @@ impl State {
             }
         }
         None
+    }
+
+    /// The literal paths that rules allow, each the whole rule or the directory of a tree, the last rule first.
+    pub(crate) fn allowed_anchors(&self, access: Access) -> impl Iterator<Item = &[u8]> {
+        let rules = self.path_rules(access).rules().iter().rev();
+        rules.filter(|rule| rule.action == Action::Allow).filter_map(|rule| rule.pattern.anchor())
+    }
+
+    /// Whether `path` is allowed and, for a `tree`, whatever may come to be below it as well: a `false` can be wrong.
+    pub(crate) fn allows_all(&self, access: Access, path: &[u8], tree: bool) -> bool {
+        let rules = self.path_rules(access).rules();
+        let allows = |pattern: &PathPattern| pattern.covers_tree(path) || !tree && pattern.is_exactly(path);
+        let last = rules.iter().rposition(|rule| rule.action == Action::Allow && allows(&rule.pattern));
+        let later = match (self.mode(access), last) {
+            (Mode::Off, _) => return true,
+            (_, Some(last)) => rules.get(last + 1..),
+            (Mode::Allow, None) => Some(rules),
+            (Mode::Deny, None) => return false,
+        };
+        let denies =
+            |rule: &Arc<Rule<PathPattern>>| rule.action == Action::Deny && rule.pattern.can_touch(path);
+        self.case_sensitive && !later.unwrap_or_default().iter().any(denies)
     }
 
     fn lies_within(&self, pattern: &PathPattern, dir: &[u8]) -> bool {

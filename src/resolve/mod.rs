@@ -15,7 +15,7 @@ pub(crate) use walk::process_of;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::sys::fs::{self, Stat};
+use crate::sys::fs::{self, Outcome, Stat};
 use crate::sys::{CallerFd, Errno};
 use crate::tracee::{Caller, Result};
 
@@ -70,8 +70,8 @@ pub(crate) enum Place {
 /// What an open means.
 #[derive(Debug)]
 pub(crate) enum Target {
-    /// A name in a directory that is no link to be followed; it may exist or not.
-    Entry(Entry),
+    /// A name in a directory that is no link to be followed, and what a look at it brought.
+    Entry(Entry, Outcome),
     /// An object that was reached by a magic link, or that is a directory named by `.`, `..` or `/`.
     Object(Object),
 }
@@ -79,9 +79,12 @@ pub(crate) enum Target {
 /// Resolves the path for a call that creates, removes or renames: the last component is never followed.
 pub(crate) fn entry(caller: &Caller<'_>, base: Base, path: &CStr) -> Result<Entry> {
     let (parent, name) = split(path.to_bytes());
-    let dir = match base.dir(parent) {
-        Err(Errno::ELOOP) => walk::directory(caller, base.start()?, parent)?,
-        other => other?,
+    let dir = match base {
+        Base::Dir(dir) if parent.is_empty() => dir,
+        base => match base.dir(parent) {
+            Err(Errno::ELOOP) => walk::directory(caller, base.start()?, parent)?,
+            other => other?,
+        },
     };
     new_entry(caller, dir, name)
 }
@@ -106,24 +109,50 @@ impl Naming {
 pub(crate) fn target(caller: &Caller<'_>, base: Base, path: &CStr, naming: Naming) -> Result<Target> {
     let bytes = path.to_bytes();
     let (parent, name) = split(bytes);
-    if is_plain(name) {
-        match base.dir(parent) {
-            Err(Errno::ELOOP) => {}
+    let base = match base {
+        Base::Dir(dir) if is_plain(name) && parent.is_empty() => match in_dir(caller, dir, name, naming)? {
+            Ok(target) => return Ok(target),
+            Err(dir) => Base::Dir(dir),
+        },
+        base if is_plain(name) => match base.dir(parent) {
+            Err(Errno::ELOOP) => base,
             Err(errno) => return Err(errno.into()),
-            Ok(dir) => {
-                let entry = new_entry(caller, dir, name)?;
-                let link = naming.follows(name)
-                    && fs::lstat(entry.dir.as_fd(), trim(&entry.name)?.as_c_str()).is_ok_and(|s| s.is_link());
-                if !link {
-                    return Ok(Target::Entry(entry));
-                }
-            }
-        }
-    }
+            Ok(dir) => match in_dir(caller, dir, name, naming)? {
+                Ok(target) => return Ok(target),
+                Err(_) => base,
+            },
+        },
+        base => base,
+    };
     match walk::whole(caller, base.start()?, bytes, naming)? {
-        walk::Found::Name { dir, name } => Ok(Target::Entry(new_entry(caller, dir, &name)?)),
+        walk::Found::Name { dir, name } => Ok(looked_at(new_entry(caller, dir, &name)?)),
         walk::Found::Object { fd, own } => Ok(Target::Object(new_object(caller, fd, own)?)),
     }
+}
+
+/// The name in a pinned directory; the directory again, where the name is a link that is to be followed.
+fn in_dir(
+    caller: &Caller<'_>,
+    dir: OwnedFd,
+    name: &[u8],
+    naming: Naming,
+) -> Result<std::result::Result<Target, OwnedFd>> {
+    let entry = new_entry(caller, dir, name)?;
+    let outcome = fs::lstat(entry.dir.as_fd(), &entry.name);
+    // With a slash behind the name the look went through the link already.
+    let link = match name.ends_with(b"/") {
+        true => {
+            naming.follows(name)
+                && fs::lstat(entry.dir.as_fd(), trim(&entry.name)?.as_c_str()).is_ok_and(|s| s.is_link())
+        }
+        false => naming.follow && outcome.is_ok_and(|stat| stat.is_link()),
+    };
+    Ok(if link { Err(entry.dir) } else { Ok(Target::Entry(entry, outcome)) })
+}
+
+fn looked_at(entry: Entry) -> Target {
+    let outcome = fs::lstat(entry.dir.as_fd(), &entry.name);
+    Target::Entry(entry, outcome)
 }
 
 /// Resolves for openat2 with `RESOLVE_` flags: the kernel does it below the base with these flags, among them
@@ -160,7 +189,7 @@ pub(crate) fn restricted(
             false => None,
         };
         let Some(link) = link.filter(|link| fs::fstat(link.as_fd()).is_ok_and(|stat| stat.is_link())) else {
-            return Ok(Target::Entry(entry));
+            return Ok(looked_at(entry));
         };
         // A link to what is not there yet.
         let text = walk::text(link.as_fd())?;
@@ -293,7 +322,7 @@ fn trim(name: &CStr) -> Result<CString> {
 
 fn new_entry(caller: &Caller<'_>, dir: OwnedFd, name: &[u8]) -> Result<Entry> {
     let mut path = Vec::new();
-    match caller.sight.proc.path_of(dir.as_fd(), &mut path) {
+    match caller.sight.proc.path_of_dir(dir.as_fd(), &mut path) {
         Err(Errno::ENAMETOOLONG) => caller.sight.proc.deep_path_of(dir.as_fd(), &mut path)?,
         other => other?,
     }

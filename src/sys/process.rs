@@ -200,13 +200,7 @@ pub(crate) fn tgkill(tgid: Pid, tid: Pid, signal: i32) -> Result<()> {
     unit(unsafe { libc::syscall(libc::SYS_tgkill, tgid.raw(), tid.raw(), signal) })
 }
 
-/// Gives the calling thread a working directory and umask of its own: unshare(2) with `CLONE_FS`.
-pub(crate) fn unshare_fs() -> Result<()> {
-    // SAFETY: no memory is passed; only this thread's fs_struct is copied.
-    unit(unsafe { libc::unshare(libc::CLONE_FS) }.into())
-}
-
-/// Sets the umask of the calling thread (or process, without [`unshare_fs`]) and returns the old one.
+/// Sets the umask of the calling thread (or process, without [`super::fs::unshare_fs`]) and returns the old one.
 pub(crate) fn umask(mask: u32) -> u32 {
     // SAFETY: cannot fail, no memory is passed.
     unsafe { libc::umask(mask) }

@@ -202,6 +202,13 @@ impl Run<'_> {
         self.deny().rule(rule)
     }
 
+    /// Writing is refused but for `ok`, and the supervisor opens all files itself: below `ok` there is something that may
+    /// not be written, so that the kernel cannot be trusted with it as a whole.
+    pub fn brokered(self) -> Self {
+        let rule = format!("denylist/write+{}", self.env.text("ok/never"));
+        self.sandboxed().rule(rule)
+    }
+
     /// Everything is mediated and allowed.
     pub fn mediated(self) -> Self {
         self.rule("core/sandbox/write:allow")

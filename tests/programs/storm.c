@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -33,13 +34,16 @@ int main(int argc, char **argv)
 	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
 	struct itimerval often = {{0, 100}, {0, 100}}, never = {0};
 	pid_t parent = getpid(), child = 0;
+	/* Told, not killed: between the two signals it would leave its parent stopped for ever. */
+	volatile int *over = mmap(NULL, sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	chdir(dir);
 	if (stop) {
 		child = fork();
-		if (child == 0)
-			for (;;)
-				if (kill(parent, SIGSTOP) || kill(parent, SIGCONT) || getppid() != parent)
-					_exit(0);
+		if (child == 0) {
+			while (!*over && !kill(parent, SIGSTOP) && !kill(parent, SIGCONT) && getppid() == parent)
+				;
+			_exit(0);
+		}
 	} else {
 		sigaction(SIGALRM, &action, NULL);
 		setitimer(ITIMER_REAL, &often, NULL);
@@ -55,7 +59,7 @@ int main(int argc, char **argv)
 	}
 	setitimer(ITIMER_REAL, &never, NULL);
 	if (child) {
-		kill(child, SIGKILL);
+		*over = 1;
 		while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
 			;
 	} else if (signals < 100)

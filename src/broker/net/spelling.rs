@@ -56,7 +56,7 @@ pub(super) fn bind(socket: &Socket, text: &CStr, cwd: &OwnedFd, entry: &Entry) -
         let run = || {
             process::block_signals();
             confine(&entry.dir)?;
-            process::unshare_fs().ok()?;
+            fs::unshare_fs().ok()?;
             fs::fchdir(cwd.as_fd()).ok()?;
             net::bind(socket.fd(), Raw::unix(text.to_bytes()).bytes()).ok()
         };
