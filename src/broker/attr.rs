@@ -12,7 +12,7 @@ use crate::report::arguments;
 use crate::resolve::{Base, Object};
 use crate::sys::Errno;
 use crate::sys::fs::{self, Timespec};
-use crate::tracee::{Limit, Result, Stop};
+use crate::tracee::{Limit, Result};
 
 const AT_FLAGS: i32 = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
 /// `XATTR_NAME_MAX` and the NUL.
@@ -182,10 +182,7 @@ fn set_times(cx: &mut Cx<'_>, flags: i32, times: Option<[Timespec; 2]>) -> Resul
         if flags != 0 {
             return Err(Errno::EINVAL.into());
         }
-        let base = Base::descriptor(&cx.caller, fd)?;
-        if cx.caller.is_path_only(fd)? {
-            return Err(Errno::EBADF.into());
-        }
+        let base = Base::Dir(cx.caller.file(fd)?.0);
         return cx.on_descriptor(base, |cx, object| apply_times(cx, &object, times));
     }
     check_flags(flags)?;
@@ -323,15 +320,9 @@ pub(super) fn fs_ioctl(cx: &mut Cx<'_>) -> Result<Answer> {
     let mut argument = [0; 32];
     cx.caller.read(cx.value(1)?, &mut argument[..size])?;
     let fd = cx.dirfd(cx.call.at);
-    // The caller's own descriptor, where it can be had: it may be open though the file could not be opened again.
-    let (base, is_own) = match cx.caller.duplicate(fd) {
-        Ok(own) => (Base::Dir(own), true),
-        Err(Stop::Errno(Errno::EPERM)) => (Base::descriptor(&cx.caller, fd)?, false),
-        Err(stop) => return Err(stop),
-    };
-    if cx.caller.is_path_only(fd)? {
-        return Err(Errno::EBADF.into());
-    }
+    // The caller's own may be open though the file could not be opened again.
+    let (file, is_own) = cx.caller.file(fd)?;
+    let base = Base::Dir(file);
     cx.on_descriptor(base, |cx, object| {
         if !matches!(object.stat.kind(), libc::S_IFREG | libc::S_IFDIR) {
             return Err(Errno::ENOTTY.into());

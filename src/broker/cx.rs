@@ -133,10 +133,7 @@ impl<'a> Cx<'a> {
         if at.path.is_none() {
             // fchmod and its like fail on a descriptor that only names a file.
             let fd = self.dirfd(at);
-            let base = Base::descriptor(&self.caller, fd)?;
-            if fd.0 == libc::AT_FDCWD || self.caller.is_path_only(fd)? {
-                return Err(Errno::EBADF.into());
-            }
+            let base = Base::Dir(self.caller.file(fd)?.0);
             return self.on_descriptor(base, run);
         }
         let path = self.path(at)?;

@@ -1,7 +1,7 @@
 //! Files: each call on a directory descriptor and a name, or on a pinned (`O_PATH`) descriptor.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -151,12 +151,20 @@ impl Proc {
 
     /// The path of a descriptor of ours, as the kernel writes it. `ENAMETOOLONG` above `PATH_MAX`.
     pub(crate) fn path_of(&self, fd: BorrowedFd<'_>, path: &mut Vec<u8>) -> Result<()> {
+        let mut buf = [0; libc::PATH_MAX as usize];
+        let len = OWN_FDS.with(|fds| {
+            let fds = match fds.get() {
+                Some(fds) => fds,
+                None => {
+                    let opened = pin_magic(borrow(&self.root), c"self/fd")?;
+                    fds.get_or_init(|| opened)
+                }
+            };
+            readlinkat(borrow(fds), Name::new(format_args!("{}", fd.as_raw_fd())).as_c(), &mut buf)
+        })?;
         path.clear();
-        path.resize(libc::PATH_MAX as usize, 0);
-        let name = Name::new(format_args!("self/fd/{}", fd.as_raw_fd()));
-        let len = readlinkat(borrow(&self.root), name.as_c(), path);
-        path.truncate(*len.as_ref().unwrap_or(&0));
-        len.map(|_| ())
+        path.extend_from_slice(&buf[..len]);
+        Ok(())
     }
 
     /// The same of a directory, in which names may be looked up: where the thread has a working directory of its own, by
@@ -239,6 +247,8 @@ pub(crate) fn socket_path(fd: BorrowedFd<'_>) -> Vec<u8> {
 }
 
 thread_local! {
+    /// Our own directory of descriptors. Of the thread, so that it is that of this process: after a fork all are new.
+    static OWN_FDS: OnceCell<OwnedFd> = const { OnceCell::new() };
     /// Whether the thread's working directory is its own, to be changed as it likes.
     static OWN_CWD: Cell<bool> = const { Cell::new(false) };
 }
@@ -341,6 +351,12 @@ pub(crate) fn lstat(dir: BorrowedFd<'_>, name: &CStr) -> Result<Stat> {
     stat_at(dir, name, libc::AT_SYMLINK_NOFOLLOW)
 }
 
+/// Whether a descriptor of ours was opened with `O_PATH`.
+pub(crate) fn is_path_only(fd: BorrowedFd<'_>) -> Result<bool> {
+    // SAFETY: F_GETFL passes no memory.
+    Ok(check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }.into())? as i32 & libc::O_PATH != 0)
+}
+
 /// Whether the file is on a procfs, where links may be magic.
 pub(crate) fn is_procfs(fd: BorrowedFd<'_>) -> Result<bool> {
     // SAFETY: `statfs` is plain integers.
@@ -414,8 +430,14 @@ pub(crate) fn truncate(fd: BorrowedFd<'_>, length: i64) -> Result<()> {
     unit(unsafe { libc::truncate(magic_path(fd).as_c().as_ptr(), length) }.into())
 }
 
-/// chmod(2) of a pinned object that is no link.
+/// chmod(2) of an open file, or of a pinned object that is no link.
 pub(crate) fn chmod(fd: BorrowedFd<'_>, mode: u32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    match unit(unsafe { libc::fchmod(fd.as_raw_fd(), mode) }.into()) {
+        // It is only pinned.
+        Err(Errno::EBADF) => {}
+        done => return done,
+    }
     let path = magic_path(fd);
     // SAFETY: the path is NUL-terminated. The raw call has no flags, and no emulation of them.
     unit(unsafe { libc::syscall(libc::SYS_fchmodat, libc::AT_FDCWD, path.as_c().as_ptr(), mode) })

@@ -10,12 +10,12 @@ mod limits;
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::ops::RangeInclusive;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub(crate) use identity::{Identity, parent, status_mask, threads};
 pub(crate) use limits::{Limit, limit};
 
-use crate::sys::fs::Proc;
+use crate::sys::fs::{self, Proc};
 use crate::sys::memory::Access;
 use crate::sys::seccomp::{self, Notification};
 use crate::sys::{CallerFd, Errno, Pid, process};
@@ -105,7 +105,7 @@ impl<'s> Caller<'s> {
 
     /// The listener.
     pub(crate) fn listener(&self) -> BorrowedFd<'s> {
-        std::os::fd::AsFd::as_fd(&self.sight.listener)
+        self.sight.listener.as_fd()
     }
 
     /// Whether the call was made in the 32-bit ABI of x86.
@@ -265,8 +265,18 @@ impl<'s> Caller<'s> {
         Ok(self.sight.proc.fd(self.call.tid, fd)?)
     }
 
-    /// Whether a descriptor of the caller was opened with `O_PATH`, so that calls on the file itself fail.
-    pub(crate) fn is_path_only(&self, fd: CallerFd) -> Result<bool> {
+    /// What a descriptor of the caller's refers to, for a call that only an open file serves: `EBADF` where it was opened
+    /// with `O_PATH`. The caller's own open file, and `true`, where it can be had; else it is only pinned.
+    pub(crate) fn file(&self, fd: CallerFd) -> Result<(OwnedFd, bool)> {
+        let (file, own) = match self.duplicate(fd) {
+            Err(Stop::Errno(Errno::EPERM)) => (self.descriptor(fd)?, false),
+            other => (other?, true),
+        };
+        let path_only = if own { fs::is_path_only(file.as_fd())? } else { self.is_path_only(fd)? };
+        if path_only { Err(Errno::EBADF.into()) } else { Ok((file, own)) }
+    }
+
+    fn is_path_only(&self, fd: CallerFd) -> Result<bool> {
         let mut buf = [0; 1024];
         let text = self.sight.proc.read(self.call.tid, &format!("fdinfo/{}", fd.0), &mut buf)?;
         let flags = identity::field(text, "flags:").and_then(|flags| std::str::from_utf8(flags).ok());
@@ -274,7 +284,7 @@ impl<'s> Caller<'s> {
         Ok(flags & i64::from(libc::O_PATH) != 0)
     }
 
-    /// A duplicate of a socket of the caller: the same open file description.
+    /// A duplicate of a descriptor of the caller: the same open file description.
     pub(crate) fn duplicate(&self, fd: CallerFd) -> Result<OwnedFd> {
         if fd.0 < 0 {
             return Err(Errno::EBADF.into());
@@ -283,7 +293,7 @@ impl<'s> Caller<'s> {
             Err(Errno::EINVAL) => self.pidfd_of_leader()?,
             other => other.map_err(|_| Stop::Gone)?,
         };
-        let duplicate = process::pidfd_getfd(std::os::fd::AsFd::as_fd(&pidfd), fd)?;
+        let duplicate = process::pidfd_getfd(pidfd.as_fd(), fd)?;
         self.check()?;
         Ok(duplicate)
     }
