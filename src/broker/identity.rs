@@ -39,6 +39,9 @@ const CALLS: &[(&str, u8, Ids)] = &[
 /// A call that changes who the caller is. With `core/restrict/identity_change` it may become a system id only if it
 /// is that already.
 pub(super) fn identity(cx: &mut Cx<'_>) -> Result<Answer> {
+    if !cx.state()?.facts.identity_changed && stays(cx) {
+        return Ok(Answer::Continue);
+    }
     if cx.state()?.policy.identity_change && cx.supervisor.options.privileged {
         restrict(cx)?;
     }
@@ -50,24 +53,47 @@ pub(super) fn identity(cx: &mut Cx<'_>) -> Result<Answer> {
     })
 }
 
-fn restrict(cx: &mut Cx<'_>) -> Result<()> {
+/// Whether the caller, who is who we are, asks to be just that, as programs do that give privileges up without asking
+/// whether they have any.
+fn stays(cx: &Cx<'_>) -> bool {
+    let Some((ids, asked)) = asked(cx) else { return false };
+    let own = match ids {
+        Ids::Users => {
+            nix::unistd::getresuid().map(|own| [own.real, own.effective, own.saved].map(|id| id.as_raw()))
+        }
+        Ids::Groups => {
+            nix::unistd::getresgid().map(|own| [own.real, own.effective, own.saved].map(|id| id.as_raw()))
+        }
+    };
+    let is_own = |id: u32, own: [u32; 3]| id == u32::MAX || own == [id; 3];
+    own.is_ok_and(|own| asked.into_iter().all(|id| is_own(id, own)))
+}
+
+/// The ids in the registers, `u32::MAX` where one is to stay; `None` for calls that have none there.
+fn asked(cx: &Cx<'_>) -> Option<(Ids, [u32; 3])> {
     let name = cx.row.name.trim_end_matches("32");
-    let Some(&(_, count, ids)) = CALLS.iter().find(|(call, ..)| *call == name) else { return Ok(()) };
+    let &(_, count, ids) = CALLS.iter().find(|(call, ..)| *call == name)?;
     let short = cx.caller.is_32bit() && name == cx.row.name;
-    let asked = (0..count).map(|register| {
+    let id = |register: u8| {
+        if register >= count {
+            return u32::MAX;
+        }
+
         let id = cx.caller.arg(register) as u32;
         // The calls of 32-bit x86 without a 32 in their name have ids of 16 bits.
-        if !short {
-            id
-        } else if id as u16 == u16::MAX {
-            u32::MAX
-        } else {
-            u32::from(id as u16)
+        match short {
+            true if id as u16 == u16::MAX => u32::MAX,
+            true => u32::from(id as u16),
+            false => id,
         }
-    });
+    };
+    Some((ids, [id(0), id(1), id(2)]))
+}
+
+fn restrict(cx: &mut Cx<'_>) -> Result<()> {
+    let Some((ids, asked)) = asked(cx) else { return Ok(()) };
     let system = if ids == Ids::Users { SYSTEM_UID } else { SYSTEM_GID };
-    let asked: Vec<u32> = asked.filter(|id| *id <= system).collect();
-    if asked.is_empty() {
+    if asked.iter().all(|id| *id > system) {
         return Ok(());
     }
     let identity = cx.caller.identity()?;
@@ -75,7 +101,8 @@ fn restrict(cx: &mut Cx<'_>) -> Result<()> {
         Ids::Users => identity.uids.contains(id),
         Ids::Groups => identity.gids.contains(id),
     };
-    let Some(id) = asked.into_iter().find(|id| !has(id)) else { return Ok(()) };
+    let refused = asked.into_iter().find(|id| *id <= system && !has(id));
+    let Some(id) = refused else { return Ok(()) };
     let what = if ids == Ids::Users { "user" } else { "group" };
     let subject = Subject::Other(format!("{what} {id}"));
     cx.report(AccessKind::Identity, subject, id.to_string(), Errno::EPERM, None, None)?;

@@ -32,16 +32,20 @@ const BUILT_IN: &[(&str, u16)] = &[
     ("whois", 43),
 ];
 
+/// What reads /etc/services, and what it brought.
+static SOURCE: OnceLock<fn() -> Vec<u8>> = OnceLock::new();
 static INSTALLED: OnceLock<HashMap<Box<str>, u16>> = OnceLock::new();
 
-/// Takes over the text of /etc/services, once; later calls change nothing.
-pub(crate) fn install(text: &[u8]) {
-    INSTALLED.get_or_init(|| read(&String::from_utf8_lossy(text)));
+/// Says where the text of /etc/services is to be had when the first name is asked for; later calls change nothing.
+pub(crate) fn install(source: fn() -> Vec<u8>) {
+    SOURCE.get_or_init(|| source);
 }
 
 /// The port of this name. Where protocols differ, the first line counts.
 pub(super) fn port(name: &str) -> Option<u16> {
-    INSTALLED.get().and_then(|known| known.get(name).copied()).or_else(|| {
+    let installed =
+        SOURCE.get().map(|source| INSTALLED.get_or_init(|| read(&String::from_utf8_lossy(&source()))));
+    installed.and_then(|known| known.get(name).copied()).or_else(|| {
         let found = BUILT_IN.binary_search_by_key(&name, |(known, _)| known).ok()?;
         BUILT_IN.get(found).map(|(_, port)| *port)
     })

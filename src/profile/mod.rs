@@ -49,9 +49,9 @@ pub(crate) struct Context {
 impl Context {
     /// This process's environment, and the directory the sandbox will start in.
     pub(crate) fn from_environment(cwd: &Path) -> Self {
-        if let Ok(services) = search::read(Path::new("/etc/services")) {
-            install_services(&services.text);
-        }
+        install_services(|| {
+            search::read(Path::new("/etc/services")).map(|file| file.text).unwrap_or_default()
+        });
         // Rules speak of canonical paths: a home directory that is a link would leave its rules without effect.
         Self::new(cwd, |name| {
             let value = std::env::var_os(name)?;
