@@ -219,6 +219,27 @@ fn opens_that_block_stop_nobody() {
     assert_eq!(run.arg(env.path("ok/s")).arg("200").brokered().output().succeeded().stdout, "200\n");
 }
 
+/// An open that nobody could expect to block: somebody outside holds a lease on the file.
+///
+/// Seen to fail without [`crew::relieve`] in the watch.
+#[test]
+fn an_open_that_waits_for_a_lease_stops_nobody() {
+    let env = Env::new();
+    let mut holder = env.run(env.program("lease")).arg(env.path("ok/file")).start();
+    let mut held = [0; 5];
+    holder.child.stdout.as_mut().unwrap().read_exact(&mut held).unwrap();
+    assert_eq!(&held, b"held\n");
+    // The first background job is in its open when the other's are made, or comes later: then it proves nothing this time.
+    let script = "(: >>ok/file; echo opened) & for i in 1 2 3 4 5 6 7 8; do mkdir ok/$i; : >ok/$i/f; done; echo others; wait";
+    let mut running = env.sh(script).brokered().start();
+    let mut line = [0; 7];
+    running.child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"others\n");
+    drop(holder.child.stdin.take());
+    holder.finish().succeeded();
+    assert_eq!(running.finish().succeeded().stdout, "opened\n");
+}
+
 /// Who is killed while it is blocked leaves no thread and no descriptor behind.
 #[test]
 fn who_is_killed_leaves_nothing_behind() {
