@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{self, Filter, Shape};
 use crate::magic::{self, Arming, Outcome};
 use crate::policy::{Lock, Mode, NetMode, State};
+use crate::processes::{Process, Tree};
 use crate::profile::{self, Source};
 use crate::report::{LogSink, Sink};
 use crate::status::Status;
@@ -619,6 +620,16 @@ impl Child {
     /// Whether processes of the tree are left.
     pub fn is_running(&self) -> bool {
         !broker::is_over(self.started.supervisor.sight.listener.as_fd())
+    }
+
+    /// The processes of the sandbox, to be looked at from any thread, also while another one waits.
+    pub fn tree(&self) -> Tree {
+        Tree::new(Arc::clone(&self.started.supervisor))
+    }
+
+    /// The processes that there are now, with what each may do: see [`Tree::processes`].
+    pub fn processes(&self) -> Vec<Process> {
+        self.tree().processes()
     }
 
     /// Leaves what is left of the tree to a process of its own, which goes on enforcing its policy until the last

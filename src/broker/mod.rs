@@ -30,6 +30,7 @@ pub(crate) use backstop::{ruleset, scopes_signals};
 pub(crate) use crew::{Crew, is_over};
 pub(crate) use states::{Facts, States};
 pub(crate) use supervisor::{Options, Supervisor};
+pub(crate) use tree::processes;
 
 use crate::gate::Op;
 use crate::tracee::Result;

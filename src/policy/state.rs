@@ -274,7 +274,6 @@ impl State {
         })
     }
 
-    #[cfg(test)]
     /// Every rule as one would write it, list by list.
     pub(crate) fn rules(&self) -> impl Iterator<Item = &Arc<str>> {
         let paths = self
