@@ -84,7 +84,7 @@ impl SandboxBuilder {
         let command = magic::parse(text).map_err(|error| wrong(error.to_string()))?;
         match magic::apply(&command, &self.state, &Arming::AT_START) {
             Ok(Outcome::Changed(state)) => self.state = state,
-            Ok(Outcome::Yes) => {}
+            Ok(Outcome::Yes | Outcome::Run) => {}
             Ok(Outcome::No) => return Err(wrong("the answer is no".into())),
             Err(refusal) => return Err(wrong(refusal.message)),
         }

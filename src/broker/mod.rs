@@ -19,6 +19,7 @@ mod look;
 mod magic;
 mod net;
 mod open;
+mod outside;
 mod signal;
 mod states;
 mod supervisor;

@@ -40,6 +40,8 @@ pub(crate) enum Outcome {
     Yes,
     /// A question: no.
     No,
+    /// The program of the command is to be run outside the sandbox.
+    Run,
 }
 
 /// A command that changes nothing, and why.
@@ -59,6 +61,15 @@ impl Refusal {
 
 /// Carries a command out on a copy of this state.
 pub(crate) fn apply(command: &Command, state: &State, arming: &Arming) -> Result<Outcome, Refusal> {
+    if matches!(command, Command::Exec(_)) && !arming.startup {
+        if state.allow_cmd {
+            return Ok(Outcome::Run);
+        }
+        return Err(Refusal::new(
+            Errno::EPERM,
+            "running programs outside the sandbox needs core/trace/allow_cmd:true from the start",
+        ));
+    }
     let mut new = state.clone();
     Ok(match apply_to(command, &mut new, arming)? {
         None => Outcome::Changed(new),
@@ -91,22 +102,10 @@ pub(crate) fn apply_to(
         Command::Remove(list, pattern) => {
             state.remove(*list, pattern).map_err(|error| rule_refusal(command, error))?;
         }
-        Command::Exec(_) if arming.startup => {
+        Command::Exec(_) => {
             return Err(Refusal::new(
                 Errno::EINVAL,
                 "cmd/exec can only be asked for by a program in the sandbox",
-            ));
-        }
-        Command::Exec(_) if !state.allow_cmd => {
-            return Err(Refusal::new(
-                Errno::EPERM,
-                "running programs outside the sandbox needs core/trace/allow_cmd:true from the start",
-            ));
-        }
-        Command::Exec(_) => {
-            return Err(Refusal::new(
-                Errno::ENOTSUP,
-                "running programs outside the sandbox does not work yet",
             ));
         }
     }

@@ -190,7 +190,7 @@ fn steps(setup: &Setup) -> std::result::Result<(), (Step, Errno)> {
 }
 
 /// Gives capabilities up for good: from the bounding set, and from every set of the thread.
-fn drop_caps(drop: u64) -> Result<()> {
+pub(super) fn drop_caps(drop: u64) -> Result<()> {
     for cap in (0..64).filter(|cap| drop & (1 << cap) != 0) {
         // SAFETY: plain numbers. EINVAL: a capability that this kernel does not have.
         match unit(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, cap, 0, 0, 0) }.into()) {
