@@ -87,7 +87,7 @@ pub mod command {
     pub use crate::sys::signals::{Forward, Request, Requests};
 
     /// Every magic option and list, for the manual: name, operator and values, default, meaning.
-    pub fn magic_options() -> impl Iterator<Item = (&'static str, String, String, &'static str)> {
+    pub fn magic_options() -> impl Iterator<Item = (String, String, String, String)> {
         crate::magic::options().map(|option| (option.name, option.values, option.default, option.meaning))
     }
 

@@ -148,7 +148,7 @@ impl SandboxBuilder {
     /// # Errors
     /// As [`SandboxBuilder::build`], but the machine is not asked.
     pub fn export_bpf(&self) -> Result<Vec<u8>> {
-        Ok(gate::compile(&self.shape())?.to_bytes())
+        Ok(self.filter(&self.shape())?.to_bytes())
     }
 
     /// Checks that this machine can do what was asked, and makes the sandbox.
@@ -159,8 +159,13 @@ impl SandboxBuilder {
         let status = Status::detect();
         status.require(self.require_backstop)?;
         let shape = self.shape();
-        let filter = gate::compile_without(&shape, &self.gaps)?;
+        let filter = self.filter(&shape)?;
         Ok(Sandbox { builder: self.clone(), status, shape, filter })
+    }
+
+    fn filter(&self, shape: &Shape) -> Result<Filter> {
+        let opened = self.state.opened.iter().copied();
+        gate::compile_without(shape, &self.gaps.iter().map(String::as_str).chain(opened).collect::<Vec<_>>())
     }
 
     /// What has to be trapped: everything that is on, or that can still be switched on.
@@ -303,6 +308,17 @@ impl Launch {
         let landlock = broker::ruleset(&sandbox.shape).map_err(|error| {
             Error::new(ErrorKind::System, format!("cannot make a Landlock ruleset: {error}"))
         })?;
+        // Elsewhere only the filter keeps these calls from processes outside, and from ours.
+        let reaches_out =
+            policy.opened.iter().find(|call| gate::opened(call).is_some_and(|(_, call)| call.needs_domain));
+        if let (Some(call), None) = (reaches_out, &landlock) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "core/trace/allow/{call} needs Landlock, which keeps that call from processes outside"
+                ),
+            ));
+        }
         let has_pidfd_getfd = sandbox.status.has("pidfd_getfd");
         let backstop = landlock.is_some();
         let setup = Setup {

@@ -18,6 +18,17 @@ pub(crate) struct Row {
     pub(crate) otherwise: Action,
     /// What the broker does when the call is notified, and where its arguments are.
     pub(crate) call: Option<Call>,
+    /// Whether a profile can hand a call that is refused to the kernel (`core/trace/allow/NAME`), and what that costs.
+    pub(crate) opening: Option<Opening>,
+}
+
+/// What it means to open a call that is refused otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Opening {
+    /// What the sandbox loses, for people.
+    pub(crate) cost: &'static str,
+    /// Only the domain of the second lock then keeps it from processes outside, and from the supervisor.
+    pub(crate) needs_domain: bool,
 }
 
 /// Where a call's number comes from.
@@ -176,12 +187,22 @@ impl Row {
 
     /// A call that is judged by its registers.
     pub(crate) const fn new(name: &'static str, rules: &'static [Rule], otherwise: Action) -> Self {
-        Self { name, number: Number::Known, rules, otherwise, call: None }
+        Self { name, number: Number::Known, rules, otherwise, call: None, opening: None }
     }
 
     /// Says what the broker does with the call.
     pub(crate) const fn call(self, call: Call) -> Self {
         Self { call: Some(call), ..self }
+    }
+
+    /// A profile may open it, at this cost.
+    pub(crate) const fn openable(self, cost: &'static str) -> Self {
+        Self { opening: Some(Opening { cost, needs_domain: false }), ..self }
+    }
+
+    /// The same, where the second lock keeps it in the tree.
+    pub(crate) const fn openable_in_domain(self, cost: &'static str) -> Self {
+        Self { opening: Some(Opening { cost, needs_domain: true }), ..self }
     }
 
     /// Says where the number comes from, if not from libseccomp.

@@ -3,7 +3,7 @@
 
 use nix::errno::Errno;
 
-use super::command::{Command, Value};
+use super::command::{Command, OPEN, Value};
 use super::options::{Kind, OptionId};
 use crate::policy::{ListId, Lock, RuleError, State};
 
@@ -93,6 +93,15 @@ pub(crate) fn apply_to(
             let on = is_on((option.row().get)(state));
             set(*option, Value::Word(if on { "off" } else { "deny" }), state, arming)?;
         }
+        Command::IsOpen(call) => return Ok(Some(state.opened.contains(call))),
+        Command::Open(call, open) if state.opened.contains(call) != *open => {
+            if !arming.startup {
+                return Err(startup_only(&format!("{OPEN}{call}")));
+            }
+            let others = state.opened.iter().copied().filter(|other| other != call);
+            state.opened = others.chain(open.then_some(*call)).collect();
+        }
+        Command::Open(..) => {}
         Command::Append(list, pattern) => {
             if matches!(list, ListId::Kill | ListId::Resume) && !arming.startup && !arming.exec {
                 return Err(not_armed("exec"));
@@ -135,8 +144,7 @@ fn set(option: OptionId, value: Value, state: &mut State, arming: &Arming) -> Re
     if !arming.startup {
         let escape = name == "core/trace/allow_cmd" && value == Value::Bool(true);
         if row.startup || escape {
-            let message = format!("{name} can be changed only in a profile or on the command line");
-            return Err(Refusal::new(Errno::ENOTSUP, message));
+            return Err(startup_only(name));
         }
         let armed = match name.strip_prefix("core/sandbox/") {
             Some("exec") => arming.exec,
@@ -156,6 +164,11 @@ fn set(option: OptionId, value: Value, state: &mut State, arming: &Arming) -> Re
     }
     (row.set)(state, value);
     Ok(())
+}
+
+fn startup_only(name: &str) -> Refusal {
+    let message = format!("{name} can be changed only in a profile or on the command line");
+    Refusal::new(Errno::ENOTSUP, message)
 }
 
 fn not_armed(class: &str) -> Refusal {

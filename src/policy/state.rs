@@ -47,6 +47,8 @@ pub(crate) struct State {
     pub(crate) identity_change: bool,
     /// Resource limits of the command.
     pub(crate) limits: Limits,
+    /// System calls that are open although they are refused otherwise.
+    pub(crate) opened: Arc<[&'static str]>,
     /// Connect only to what was bound in the sandbox, or to what a rule allows.
     pub(crate) restrict_connect: bool,
     /// Patterns tell upper case from lower case (of ASCII).
@@ -160,6 +162,7 @@ impl Default for State {
             file_control: false,
             identity_change: true,
             limits: Limits::default(),
+            opened: Arc::default(),
             restrict_connect: false,
             case_sensitive: true,
             no_wildcard: NoWildcard::Literal,

@@ -152,9 +152,22 @@ pub(super) static ROWS: &[Row] = &[
     only_self!("sched_setaffinity", pid: 0),
     only_self!("migrate_pages", pid: 0),
     only_self!("move_pages", pid: 0),
-    // Filters of one's own can only be stricter.
-    Row::allow("seccomp"),
-    Row::allow("personality"),
+    // Filters of one's own can only be stricter, but for a listener: it could answer in place of the supervisor. The
+    // errno is that of a kernel that has one listener for a process.
+    Row::new(
+        "seccomp",
+        &[Rule::when(&[Cond::is(0, SECCOMP_SET_MODE_FILTER), Cond::any(1, NEW_LISTENER)], LISTENER)],
+        Allow,
+    ),
+    // All bits: only a question.
+    Row::new(
+        "personality",
+        &[
+            Rule::when(&[Cond::is(0, u32::MAX)], Allow),
+            Rule::when(&[Cond::any(0, READ_IMPLIES_EXEC)], EXECUTABLE),
+        ],
+        Allow,
+    ),
     // Hands out descriptors of files, opened by the kernel, unless it reports mere names (FAN_REPORT_FID).
     Row::new(
         "fanotify_init",
@@ -166,6 +179,12 @@ pub(super) static ROWS: &[Row] = &[
     ),
     Row::allow("fanotify_mark"),
 ];
+
+const SECCOMP_SET_MODE_FILTER: u32 = libc::SECCOMP_SET_MODE_FILTER;
+const NEW_LISTENER: u32 = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32;
+const LISTENER: Action = Refuse(Errno::EBUSY, "another listener would answer for the supervisor");
+const READ_IMPLIES_EXEC: u32 = libc::READ_IMPLIES_EXEC as u32;
+const EXECUTABLE: Action = Refuse(Errno::EPERM, "all that can be read could be executed");
 
 const FAN_CLASS_CONTENT: u32 = 4;
 const FAN_CLASS_PRE_CONTENT: u32 = 8;
