@@ -138,6 +138,116 @@ fn the_supervisor_survives_signals_to_everybody() {
     assert!(output.status.success(), "{:?} {:?}", output.status, output.status.signal());
 }
 
+const ADJUST: &str = r#"
+import ctypes, os, resource, signal, sys, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *args):
+    if libc.syscall(number, *args) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+NODE = ctypes.c_ulong(1)
+CALLS = {
+    "affinity": lambda pid: os.sched_setaffinity(pid, os.sched_getaffinity(0)),
+    "scheduler": lambda pid: os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0)),
+    "param": lambda pid: os.sched_setparam(pid, os.sched_param(0)),
+    "attr": lambda pid: call(314, pid, (ctypes.c_uint32 * 12)(48, 0, 0, 0, 5), 0),
+    "priority": lambda pid: os.setpriority(os.PRIO_PROCESS, pid, 5),
+    "ioprio": lambda pid: call(251, 1, pid, 3 << 13),
+    "prlimit": lambda pid: resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0)),
+    "migrate": lambda pid: call(256, pid, 64, ctypes.byref(NODE), ctypes.byref(NODE)),
+    "move": lambda pid: call(279, pid, 0, 0, 0, 0, 0),
+}
+def say(who, pids):
+    said = set()
+    for name, function in CALLS.items():
+        for pid in pids:
+            try:
+                function(pid)
+                said.add(name + " done")
+            except OSError as error:
+                said.add(name + " " + error.strerror)
+    print(who + ": " + ("done" if all(line.endswith(" done") for line in said) else ", ".join(sorted(said))))
+started, end, thread_id = threading.Event(), threading.Event(), []
+def thread():
+    thread_id.append(threading.get_native_id()); started.set(); end.wait()
+other = threading.Thread(target=thread); other.start(); started.wait()
+child = os.fork()
+if child == 0:
+    signal.pause()
+say("self", [0, os.getpid(), threading.get_native_id()])
+say("thread", thread_id)
+say("child", [child])
+third = threading.Thread(target=lambda: say("from a thread", [threading.get_native_id(), os.getpid()]))
+third.start(); third.join(); end.set(); other.join()
+below = os.fork()
+if below == 0:
+    say("parent", [os.getppid()]); sys.stdout.flush(); os._exit(0)
+os.waitpid(below, 0)
+os.kill(child, 9); os.waitpid(child, 0)
+say("nobody", [child, 99999999])
+say("outside", [int(sys.argv[1])])
+if len(sys.argv) > 2:
+    say("supervisor", [int(task) for task in os.listdir("/proc/%d/task" % os.getppid())])
+    for which in [os.PRIO_PGRP, os.PRIO_USER]:
+        try:
+            os.setpriority(which, 0, 10); print("group done")
+        except OSError as error:
+            print("group", error.strerror)
+sys.stdout.flush()
+"#;
+
+/// The caller, its threads, its children and whoever else is of the tree can be adjusted by number; the supervisor and processes
+/// outside cannot. With the test of the tree left out of `others::adjust`, or with its rows set to allow, the victim and the
+/// supervisor are adjusted too.
+#[test]
+fn numbers_of_the_tree_are_adjusted_and_no_others() {
+    let env = Env::new();
+    let victim = Victim::new();
+    let run = env.run("python3").args(["-c", ADJUST, &victim.pid()]);
+    let own = "self: done\nthread: done\nchild: done\nfrom a thread: done\nparent: done\n";
+    let calls =
+        ["affinity", "attr", "ioprio", "migrate", "move", "param", "priority", "prlimit", "scheduler"];
+    let all = |said: &str| calls.map(|call| format!("{call} {said}")).join(", ");
+    let nobody = format!("nobody: {}\n", all("No such process"));
+    let native = run.output().succeeded().stdout;
+    assert_eq!(native, format!("{own}{nobody}outside: done\n"));
+    for run in [run.clone().mediated(), run.clone().option("--lock"), run.mediated().option("--dry-run")] {
+        let inside = run.arg("inside").output().succeeded().stdout;
+        let refused = all("Operation not permitted");
+        let groups = "group Operation not permitted\n".repeat(2);
+        assert_eq!(inside, format!("{own}{nobody}outside: {refused}\nsupervisor: {refused}\n{groups}"));
+    }
+    assert!(victim.ends_well());
+}
+
+/// A descriptor's signals go to the process that asks, and to nobody else.
+#[test]
+fn a_descriptor_is_owned_by_who_asks() {
+    const SCRIPT: &str = r#"
+import fcntl, os, signal, sys
+got = []
+signal.signal(signal.SIGIO, lambda *_: got.append(1))
+reader, writer = os.pipe()
+def say(name, pid):
+    try:
+        fcntl.fcntl(reader, fcntl.F_SETOWN, pid)
+        print(name, "done")
+    except OSError as error:
+        print(name, error.strerror)
+say("outside", int(sys.argv[1])); say("group", -os.getpgrp()); say("self", os.getpid())
+fcntl.fcntl(reader, fcntl.F_SETFL, fcntl.fcntl(reader, fcntl.F_GETFL) | os.O_ASYNC)
+os.write(writer, b"x"); os.getpid(); print("signals", len(got))
+"#;
+    let env = Env::new();
+    let victim = Victim::new();
+    let run = env.run("python3").args(["-c", SCRIPT, &victim.pid()]);
+    let native = run.output().succeeded().stdout;
+    assert_eq!(native, "outside done\ngroup done\nself done\nsignals 1\n");
+    let inside = run.mediated().output().succeeded().stdout;
+    let refused = "Operation not permitted";
+    assert_eq!(inside, format!("outside {refused}\ngroup {refused}\nself done\nsignals 1\n"));
+    assert!(victim.ends_well());
+}
+
 #[test]
 fn limits_hold_for_the_tree() {
     let env = Env::new();

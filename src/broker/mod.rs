@@ -19,6 +19,7 @@ mod look;
 mod magic;
 mod net;
 mod open;
+mod others;
 mod outside;
 mod signal;
 mod states;
@@ -83,6 +84,8 @@ fn perform(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
         Op::Tkill => signal::tkill(cx),
         Op::Tgkill => signal::tgkill(cx),
         Op::PidfdSignal => signal::pidfd_send_signal(cx),
+        Op::Adjust => others::adjust(cx),
+        Op::Owner => others::own(cx),
         Op::Identity => identity::identity(cx),
         Op::Umask => identity::umask(cx),
     }

@@ -123,6 +123,8 @@ pub(crate) enum Class {
     Bind,
     /// Signals; only where the second lock does not keep them in the tree (before Linux 6.12).
     Signal,
+    /// Calls on a process that is named by its number, which could be of the supervisor: always.
+    Number,
     /// Shared mappings that can be written: `core/restrict/shared_memory_writable`.
     SharedMemory,
     /// All but harmless commands of fcntl: `core/restrict/file_control`.
@@ -163,6 +165,7 @@ impl Shape {
             Class::WriteOrRead => self.write || self.read,
             Class::Bind => self.network || self.write,
             Class::Signal => self.signal,
+            Class::Number => true,
             Class::SharedMemory => self.shared_memory,
             Class::FileControl => self.file_control,
         }
@@ -407,6 +410,10 @@ pub(crate) enum Op {
     Tgkill,
     /// `pidfd_send_signal`: at.dirfd = the pidfd; value = the signal.
     PidfdSignal,
+    /// A call that changes how another process runs: value = its number.
+    Adjust,
+    /// `fcntl` with `F_SETOWN`: value = the number of the process that gets signals.
+    Owner,
     /// A call that changes the caller's uid, gid, groups or capabilities.
     Identity,
     /// `umask`: value = mask.
