@@ -289,7 +289,7 @@ struct Launch {
 impl Launch {
     fn new(sandbox: &Sandbox) -> Result<Self> {
         let policy = sandbox.builder.state.clone();
-        let facts = Facts { identity_changed: true, umask: None, exec: None };
+        let facts = Facts { identity_changed: true, groups: None, umask: None, exec: None };
         let states = States::new(policy.clone(), facts).map_err(|errno| match errno {
             Errno::ERANGE => Error::new(
                 ErrorKind::Unsupported,
@@ -326,6 +326,7 @@ impl Launch {
             tag: states.first_tag(),
             limits: limits(&policy),
             landlock,
+            close_fds: policy.close_fds,
             drop_caps: dropped_caps,
             send_listener: !has_pidfd_getfd,
             socket: theirs.as_raw_fd(),
@@ -489,10 +490,11 @@ fn first_facts(sight: &Sight, pid: Pid) -> Facts {
                 || creds::securebits() != 0
                 || (child.uid, child.gid, child.fsuid, child.fsgid, &child.groups)
                     != (own.uid, own.gid, own.fsuid, own.fsgid, &own.groups),
+            groups: None,
             umask: Some(child.umask),
             exec: None,
         },
-        _ => Facts { identity_changed: true, umask: None, exec: None },
+        _ => Facts { identity_changed: true, groups: None, umask: None, exec: None },
     }
 }
 

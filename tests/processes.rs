@@ -315,6 +315,10 @@ fn ids_change_away_from_the_systems() {
         ("seteuid(65534); os.seteuid(0)", false),
         ("setuid(0)", false),
         ("setgid(1000)", false),
+        ("setgroups([5])", true),
+        ("setgroups([1000, 5])", true),
+        ("setgroups([1000, 0])", false),
+        ("setgroups([]); os.setgroups([15]); os.setgroups([0])", false),
     ] {
         let native = run(change).output().succeeded();
         let inside = run(change).mediated().output();
@@ -326,6 +330,63 @@ fn ids_change_away_from_the_systems() {
         } else {
             assert_eq!(inside.stdout, native.stdout);
         }
+    }
+}
+
+/// setgroups(2) takes its list from memory, which another thread exchanges between the supervisor's look and the kernel's.
+/// With `identity::verify` left out the directory is made.
+#[test]
+fn who_cheats_about_its_groups_is_killed() {
+    if !is_root() {
+        eprintln!("skipped: needs root");
+        return;
+    }
+    let env = Env::new();
+    let run = env.run(env.program("groups")).arg("no/made");
+    assert_eq!(run.output().succeeded().stdout, "has group 5\nmade\n");
+    std::fs::remove_dir(env.path("no/made")).unwrap();
+    let done = run.clone().mediated().output();
+    assert_eq!(done.stdout, "has group 5\n", "{done:?}");
+    assert_eq!(done.status.code(), Some(128 + 9), "{done:?}");
+    assert!(done.stderr.contains("has got itself group 5"), "{done:?}");
+    assert!(!env.path("no/made").exists());
+    // Where it may, it is not looked at; nor is a dry run any different.
+    for run in [
+        run.clone().mediated().rule("core/restrict/identity_change:false"),
+        run.mediated().option("--dry-run"),
+    ] {
+        assert_eq!(run.output().succeeded().stdout, "has group 5\nmade\n");
+        std::fs::remove_dir(env.path("no/made")).unwrap();
+    }
+}
+
+/// Descriptors that whoever starts a sandbox has open are handed down, unless it is said that they are not.
+#[test]
+fn inherited_descriptors_can_be_closed() {
+    let env = Env::new();
+    std::fs::write(env.path("ok/held"), "held\n").unwrap();
+    let script = "cat <&7 2>/dev/null || echo closed; cat; echo end >&2";
+    let run = |options: &[&str]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec 7<ok/held; exec \"$@\"", "sh"]);
+        if let [first, ..] = options {
+            assert!(first.starts_with('-'));
+            command.arg(common::sydbox()).args(options).arg("--");
+        }
+        command.args(["sh", "-c", script]).current_dir(env.path("")).stdin(Stdio::null());
+        command.env("HOME", env.path("ok")).output().unwrap()
+    };
+    for (options, said) in [
+        (&[][..], "held\n"),
+        (&["-m", "core/sandbox/write:allow"], "held\n"),
+        (&["--close-fds"], "closed\n"),
+        (&["-m", "core/trace/close_fds:true"], "closed\n"),
+        (&["-p", "agent"], "closed\n"),
+        (&["-p", "agent", "-m", "core/trace/close_fds:false"], "held\n"),
+    ] {
+        let output = run(options);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), said, "{options:?}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).ends_with("end\n"), "{options:?}: {output:?}");
     }
 }
 

@@ -211,6 +211,12 @@ pub(super) const TABLE: &[Row] = &[
         allow_cmd,
         "cmd/exec may run programs outside the sandbox; startup only, except false"
     ),
+    flag!(
+        &["core/trace/close_fds"],
+        close_fds,
+        startup: true,
+        "the command inherits standard input, output and error, and no other descriptor; startup only"
+    ),
     limit!("core/limit/cpu", cpu, "seconds of CPU time of each process; startup only"),
     limit!("core/limit/memory", memory, "bytes of address space of each process; startup only"),
     limit!("core/limit/files", files, "open descriptors of each process; startup only"),

@@ -43,6 +43,8 @@ pub(crate) struct State {
     pub(crate) shared_memory_writable: bool,
     /// Only harmless fcntl commands.
     pub(crate) file_control: bool,
+    /// Descriptors above 2 are closed when the command starts.
+    pub(crate) close_fds: bool,
     /// No change to system ids.
     pub(crate) identity_change: bool,
     /// Resource limits of the command.
@@ -160,6 +162,7 @@ impl Default for State {
             unsupported_socket_families: true,
             shared_memory_writable: false,
             file_control: false,
+            close_fds: false,
             identity_change: true,
             limits: Limits::default(),
             opened: Arc::default(),

@@ -148,8 +148,7 @@ fn become_program(program: &Program) -> Result<()> {
             check(libc::dup2(stream.as_raw_fd(), fd).into())?;
         }
         // Also what this process inherited: the caller may have closed it.
-        let above: libc::c_uint = 3;
-        unit(libc::syscall(libc::SYS_close_range, above, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC))?;
+        child::close_at_exec()?;
         unit(libc::fchdir(program.cwd.as_raw_fd()).into())?;
         libc::umask(program.umask);
         // Of another session it cannot be.
