@@ -386,7 +386,7 @@ pub(crate) enum Op {
     Stat64,
     /// `statx`: value = pointer to the buffer.
     Statx,
-    /// `execve`, `execveat` with flags.
+    /// `execve`, `execveat` with flags: value = pointer to the environment.
     Exec,
     /// `bind`: value = pointer to the address, its length in the next register; at.dirfd = the socket.
     Bind,
