@@ -5,6 +5,7 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 use common::{Env, Running};
@@ -130,4 +131,115 @@ fn who_stays_behind_prints_them_too() {
     std::fs::write(env.path("ok/fifo"), "go\n").unwrap();
     assert!(common::becomes(|| read().contains("no/after")), "{}", read());
     assert!(env.path("ok/after").exists() && !env.path("no/after").exists());
+}
+
+/// The command exits as its command does: with its code, or with 128 and its signal as from a shell.
+#[test]
+fn it_exits_as_its_command() {
+    let env = Env::new();
+    for end in [
+        "exit 0",
+        "exit 1",
+        "exit 7",
+        "exit 125",
+        "exit 255",
+        "kill -TERM $$",
+        "kill -KILL $$",
+        "kill -USR1 $$",
+    ] {
+        let status = env.sh(end).output().status;
+        let expected = status.code().or(status.signal().map(|signal| 128 + signal));
+        assert_eq!(env.sh(end).mediated().output().status.code(), expected, "{end}");
+        // Whatever it leaves behind, waited for or not.
+        for options in [&[][..], &["-X"]] {
+            let run = env.sh(&format!("exec 3<&0; cat <&3 >&- 2>&- & {end}")).mediated();
+            let run = options.iter().fold(run, |run, option| run.option(option));
+            assert_eq!(run.output().status.code(), expected, "{end} {options:?}");
+        }
+    }
+    assert_eq!(env.run("/nonexistent").mediated().output().status.code(), Some(127));
+    assert_eq!(env.run("/etc/passwd").mediated().output().status.code(), Some(126));
+}
+
+/// `core/violation/exit_code`, of whoever the violation was, and only if there was one.
+#[test]
+fn violations_show_in_the_exit_code() {
+    let env = Env::new();
+    for (code, end, clean, violated) in [
+        (-1, "exit 3", 3, 3),
+        (0, "exit 3", 3, 128 + 3),
+        (0, "exit 0", 0, 128),
+        (0, "kill -TERM $$", 128 + 15, 128 + 15),
+        (99, "exit 3", 3, 99),
+        (99, "kill -TERM $$", 128 + 15, 99),
+    ] {
+        let run = |what: &str| {
+            let rule = format!("core/violation/exit_code:{code}");
+            env.sh(&format!("(: >{what}) 2>/dev/null; {end}"))
+                .sandboxed()
+                .rule(rule)
+                .rule("allowlist/write+/dev/null")
+        };
+        assert_eq!(run("ok/file").output().status.code(), Some(clean), "{code} {end}");
+        assert_eq!(run("no/file").output().status.code(), Some(violated), "{code} {end}");
+        // Also by one that is not waited for otherwise, and by a dry run.
+        assert_eq!(run("no/file").option("--dry-run").output().status.code(), Some(violated), "{code} {end}");
+    }
+}
+
+/// `core/violation/decision`: the process, or all of them, and nobody else.
+#[test]
+fn a_violation_can_kill() {
+    let env = Env::new();
+    let script = "setsid sh -c 'echo $$ >ok/daemon; exec sleep 1000' >&- 2>&- & \
+        while ! test -s ok/daemon; do :; done; \
+        sh -c ': >no/file; echo on'; echo \"$?\"; kill $(cat ok/daemon) && echo killed";
+    let run = |decision: &str| {
+        let _ = std::fs::remove_file(env.path("ok/daemon"));
+        env.sh(script).sandboxed().rule(format!("core/violation/decision:{decision}")).output()
+    };
+    assert_eq!(run("deny").stdout, "2\nkilled\n");
+    assert_eq!(run("kill").stdout, "137\nkilled\n");
+    let all = run("killall");
+    assert_eq!((all.stdout.as_str(), all.status.code()), ("", Some(137)), "{all:?}");
+    let daemon = std::fs::read_to_string(env.path("ok/daemon")).unwrap();
+    // Nobody may have waited for it yet.
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.trim()));
+    assert!(stat.as_ref().map_or(true, |stat| stat.contains(") Z")), "{stat:?}");
+    assert!(!env.path("no/file").exists());
+}
+
+/// Waiting for all, which is the default, or for the eldest; what is left keeps its policy, and a process of the tree can change
+/// which it is.
+#[test]
+fn daemons_are_waited_for_unless_it_is_said_otherwise() {
+    let daemon = "mkfifo ok/fifo; (setsid sh -c 'read x <ok/fifo; : >ok/late; (: >no/late); : >ok/last' <&- >&- 2>&- &); ";
+    for (script, options, waits) in [
+        (daemon.to_owned(), &[][..], true),
+        (daemon.to_owned(), &["-X"], false),
+        (format!("{daemon} test -e /dev/sydbox/wait_eldest"), &[], false),
+        (format!("{daemon} test -e /dev/sydbox/wait_all"), &["-X"], true),
+    ] {
+        let env = Env::new();
+        let mut command = Command::new(common::sydbox());
+        command.args(["-q", "-o", "/dev/null", "-m", "core/sandbox/write:deny", "-m"]);
+        command.arg(format!("allowlist/write+{}", env.text("ok/***"))).args(options);
+        let mut child = command.args(["--", "sh", "-c", &script]).current_dir(env.path("")).spawn().unwrap();
+        if waits {
+            assert!(common::becomes(|| env.path("ok/fifo").exists()));
+            // The writer's open waits for the reader: then the daemon is there, and the eldest is gone or about to.
+            let mut fifo = std::fs::File::options().write(true).open(env.path("ok/fifo")).unwrap();
+            assert!(child.try_wait().unwrap().is_none(), "{script} {options:?}");
+            fifo.write_all(b"go\n").unwrap();
+            drop(fifo);
+            assert!(child.wait().unwrap().success());
+            assert!(env.path("ok/last").exists());
+        } else {
+            assert!(child.wait().unwrap().success());
+            assert!(!env.path("ok/late").exists());
+            std::fs::write(env.path("ok/fifo"), "go\n").unwrap();
+            assert!(common::becomes(|| env.path("ok/last").exists()));
+        }
+        assert!(env.path("ok/late").exists() && !env.path("no/late").exists());
+    }
 }
