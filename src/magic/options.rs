@@ -328,7 +328,15 @@ pub(crate) fn options() -> impl Iterator<Item = OptionInfo> {
         default: "false".to_owned(),
         meaning: format!("the system call {call} is not refused; startup only. The cost: {}", opening.cost),
     });
-    options.chain(calls).chain(LISTS.iter().map(|row| OptionInfo {
+    let program = OptionInfo {
+        name: "cmd/exec".to_owned(),
+        values: "!PROGRAM".to_owned(),
+        default: String::new(),
+        meaning: "runs a program outside the sandbox, with the byte 037 before each argument, for a process that is in it; only \
+                  with core/trace/allow_cmd"
+            .to_owned(),
+    };
+    options.chain(calls).chain([program]).chain(LISTS.iter().map(|row| OptionInfo {
         name: row.id.name().to_owned(),
         values: if row.id.is_of_addresses() { "+ADDRESS, -ADDRESS" } else { "+PATTERN, -PATTERN" }.to_owned(),
         default: String::new(),
