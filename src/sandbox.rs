@@ -182,7 +182,8 @@ impl SandboxBuilder {
                 || self.arm_read
                 || state.mentions_read(),
             network: open || state.network != NetMode::Off,
-            signal: self.without_scopes || !broker::scopes_signals(),
+            // The kernel does not say what it would have refused.
+            signal: self.dry_run || self.without_scopes || !broker::scopes_signals(),
             shared_memory: state.shared_memory_writable,
             file_control: state.file_control,
         }
