@@ -96,7 +96,8 @@ for name in ["missing", "/missing/program", "ok/plain", "./ok", "ok/plain/x"]:
     except OSError as error:
         print(name, error.strerror)
 "#;
-    let done = allowed(env.run("python3").args(["-c", script]).sandboxed()).output().succeeded();
+    let done = allowed(env.run("python3").args(["-c", script]).sandboxed().set("PATH", "/usr/bin:/bin"));
+    let done = done.output().succeeded();
     let expected = "missing No such file or directory\n/missing/program No such file or directory\n\
                     ok/plain Permission denied\n./ok Permission denied\nok/plain/x Not a directory\n";
     assert_eq!(done.stdout, expected, "{done:?}");

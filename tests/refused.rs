@@ -183,7 +183,7 @@ for name, pid in zip(sys.argv[1::2], map(int, sys.argv[2::2])):
         signal.pause()
     say(name + " ptrace", libc.ptrace(SEIZE, pid, None, None))
     remote = IoVec(int(os.environ["AT"]), 8)
-    say(name + " vm", libc.syscall(310, pid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0))
+    say(name + " vm", libc.syscall(310, pid, ctypes.byref(local), 1, ctypes.byref(remote), 1, ctypes.c_long(0)))
     say(name + " fd", libc.syscall(438, os.pidfd_open(pid), 0, 0))
     say(name + " kcmp", libc.syscall(312, os.getpid(), pid, 1, 0, 0))
     if name == "child":
