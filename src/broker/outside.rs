@@ -14,8 +14,12 @@ use crate::sys::outside::{self, Credentials, Program};
 use crate::sys::{CallerFd, Errno, fs, process};
 use crate::tracee::{Identity, Result, Stop, all_limits, status_mask};
 
-/// As much as an exec could have passed on (`MAX_ARG_STRLEN` and the stack limit allow less).
-const MAX_ENVIRONMENT: usize = 8 << 20;
+/// An environment may be this long. The memory it is in is the caller's, who can write anything there, of any length.
+const MAX_ENVIRONMENT: usize = 2 << 20;
+/// Longer names exist nowhere.
+const NAME_MAX: usize = 255;
+/// So many directories are looked into.
+const MAX_DIRECTORIES: usize = 1024;
 /// Where programs are looked for without `PATH`, as by the C library.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
@@ -35,8 +39,8 @@ pub(super) fn start(cx: &Cx<'_>, words: &[Vec<u8>]) -> Result<()> {
 
 fn prepare(cx: &Cx<'_>, words: &[Vec<u8>]) -> Result<Program> {
     let (tid, proc) = (cx.caller.call.tid, &cx.supervisor.sight.proc);
-    let environment = texts(&proc.read_all(tid, "environ", MAX_ENVIRONMENT)?)?;
-    let path = environment.iter().find_map(|text| text.to_bytes().strip_prefix(b"PATH="));
+    let environment = texts(proc.read_all(tid, "environ", MAX_ENVIRONMENT)?);
+    let path = environment.split(|byte| *byte == 0).find_map(|text| text.strip_prefix(b"PATH="));
     let name = words.first().ok_or(Errno::EINVAL)?;
     let status = proc.read_all(tid, "status", 1 << 20)?;
     let identity = Identity::parse(&status).ok_or(Errno::EPERM)?;
@@ -70,11 +74,12 @@ fn prepare(cx: &Cx<'_>, words: &[Vec<u8>]) -> Result<Program> {
     })
 }
 
-/// The texts of a procfs file that has a NUL after each.
-fn texts(bytes: &[u8]) -> Result<Vec<CString>> {
-    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    let texts = bytes.split(|byte| *byte == 0).filter(|text| !text.is_empty());
-    Ok(texts.map(fs::c_string).collect::<std::result::Result<_, _>>()?)
+/// Texts with a NUL after each, the last one too, and none that is empty.
+fn texts(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.push(0);
+    let mut last = 0;
+    bytes.retain(|byte| std::mem::replace(&mut last, *byte) != 0 || *byte != 0);
+    bytes
 }
 
 /// The names under which a program is looked for, as by execvp(3).
@@ -82,8 +87,12 @@ fn candidates(name: &[u8], path: &[u8]) -> Result<Vec<CString>> {
     if name.contains(&b'/') {
         return Ok(vec![fs::c_string(name)?]);
     }
+    if name.len() > NAME_MAX {
+        return Err(Errno::ENAMETOOLONG.into());
+    }
     let in_dir = |dir: &[u8]| if dir.is_empty() { name.to_vec() } else { [dir, name].join(&b'/') };
-    let names = path.split(|byte| *byte == b':').map(|dir| fs::c_string(&in_dir(dir)));
+    let dirs = path.split(|byte| *byte == b':').filter(|dir| dir.len() < libc::PATH_MAX as usize);
+    let names = dirs.take(MAX_DIRECTORIES).map(|dir| fs::c_string(&in_dir(dir)));
     Ok(names.collect::<std::result::Result<_, _>>()?)
 }
 
@@ -127,14 +136,20 @@ mod tests {
         assert_eq!(names("a", ":/b"), ["a", "/b/a"]);
         assert_eq!(names("./a", "/b"), ["./a"]);
         assert!(candidates(b"a\0b", b"/").is_err());
+        assert!(candidates(&[b'a'; 256], b"/").is_err());
+        assert_eq!(names("a", &":".repeat(1 << 20)).len(), MAX_DIRECTORIES);
     }
 
     #[test]
-    fn environments_are_cut_at_nul() {
-        let strings =
-            |bytes: &[u8]| texts(bytes).unwrap().into_iter().map(|t| t.into_bytes()).collect::<Vec<_>>();
-        assert_eq!(strings(b"A=1\0B=2\0"), [b"A=1", b"B=2"]);
-        assert!(strings(b"").is_empty());
-        assert_eq!(strings(b"\0\0A"), [b"A"]);
+    fn environments_are_texts_with_a_nul_each() {
+        for (bytes, expected) in [
+            (&b"A=1\0B=2\0"[..], &b"A=1\0B=2\0"[..]),
+            (b"A=1\0B", b"A=1\0B\0"),
+            (b"\0\0A\0\0\0B\0\0", b"A\0B\0"),
+            (b"", b""),
+            (b"\0", b""),
+        ] {
+            assert_eq!(texts(bytes.to_vec()), expected, "{bytes:?}");
+        }
     }
 }

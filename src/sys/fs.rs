@@ -150,7 +150,10 @@ impl Proc {
                 buf.truncate(len);
                 return Ok(buf);
             }
-            size = size.checked_mul(8).filter(|size| *size <= 8 * limit).ok_or(Errno::E2BIG)?;
+            if size > limit {
+                return Err(Errno::E2BIG);
+            }
+            size = (8 * size).min(limit + 1);
         }
     }
 

@@ -16,8 +16,8 @@ pub(crate) struct Program {
     pub(crate) names: Vec<CString>,
     /// Its arguments, the first of which is its name.
     pub(crate) arguments: Vec<CString>,
-    /// Its environment.
-    pub(crate) environment: Vec<CString>,
+    /// Its environment: a NUL after each text.
+    pub(crate) environment: Vec<u8>,
     /// Its working directory.
     pub(crate) cwd: OwnedFd,
     /// Its standard input, output and error.
@@ -53,10 +53,11 @@ pub(crate) struct Credentials {
 impl Program {
     /// Starts it. Returns when it has been executed, or with the error that prevented that. It is reaped by init.
     pub(crate) fn start(&self) -> Result<()> {
-        let pointers = |texts: &[CString]| -> Vec<*const c_char> {
-            texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
-        };
-        let (argv, envp) = (pointers(&self.arguments), pointers(&self.environment));
+        let argv: Vec<*const c_char> =
+            self.arguments.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect();
+        let texts = self.environment.split_inclusive(|byte| *byte == 0).filter(|text| text.ends_with(&[0]));
+        let envp: Vec<*const c_char> =
+            texts.map(|text| text.as_ptr().cast::<c_char>()).chain([ptr::null()]).collect();
         let (told, tell) = pipe()?;
         // No SIGCHLD: whoever waits for children of this process has nothing to do with it.
         // SAFETY: `between` and what it calls make async-signal-safe calls only, and do not return.
