@@ -248,6 +248,8 @@ impl Run<'_> {
                 command.env_remove(name);
             }
         }
+        // Set by cargo, for itself.
+        command.env_remove("LD_LIBRARY_PATH");
         command.env("LC_ALL", "C").envs(self.set.iter().map(|(name, value)| (name, value)));
         command.current_dir(&self.dir).process_group(0);
         (command, log)
