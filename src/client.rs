@@ -81,7 +81,8 @@ pub fn magic(command: impl AsRef<[u8]>) -> io::Result<bool> {
 
 /// `/dev/sydbox/exec!PROGRAM…` — starts a program **outside** the sandbox, and returns when it has been started.
 ///
-/// Only where the sandbox has `core/trace/allow_cmd:true`; else it is EPERM. No argument may contain the byte 037.
+/// Only where the sandbox has `core/trace/allow_cmd:true`; else it is EPERM. Other errors are those of the exec. No argument may
+/// contain the byte 037.
 pub fn exec<A: AsRef<OsStr>>(
     program: impl AsRef<OsStr>,
     arguments: impl IntoIterator<Item = A>,

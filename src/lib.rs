@@ -63,6 +63,7 @@ mod error;
 mod gate;
 mod magic;
 mod policy;
+mod processes;
 mod profile;
 mod report;
 mod resolve;
@@ -72,6 +73,7 @@ mod sys;
 mod tracee;
 
 pub use error::{Error, ErrorKind, Result};
+pub use processes::{Process, Tree};
 #[cfg(feature = "json")]
 pub use report::JsonSink;
 pub use report::{AccessKind, Note, Repeater, Sink, Subject, TextSink, Violation, escape};
@@ -82,10 +84,10 @@ pub use status::{Feature, State, Status};
 #[doc(hidden)]
 pub mod command {
     pub use crate::sys::inherit::inherited;
-    pub use crate::sys::signals::Forward;
+    pub use crate::sys::signals::{Forward, Request, Requests};
 
     /// Every magic option and list, for the manual: name, operator and values, default, meaning.
-    pub fn magic_options() -> impl Iterator<Item = (&'static str, String, String, &'static str)> {
+    pub fn magic_options() -> impl Iterator<Item = (String, String, String, String)> {
         crate::magic::options().map(|option| (option.name, option.values, option.default, option.meaning))
     }
 

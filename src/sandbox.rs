@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{self, Filter, Shape};
 use crate::magic::{self, Arming, Outcome};
 use crate::policy::{Lock, Mode, NetMode, State};
+use crate::processes::{Process, Tree};
 use crate::profile::{self, Source};
 use crate::report::{LogSink, Sink};
 use crate::status::Status;
@@ -82,7 +83,7 @@ impl SandboxBuilder {
         let command = magic::parse(text).map_err(|error| wrong(error.to_string()))?;
         match magic::apply(&command, &self.state, &Arming::AT_START) {
             Ok(Outcome::Changed(state)) => self.state = state,
-            Ok(Outcome::Yes) => {}
+            Ok(Outcome::Yes | Outcome::Run) => {}
             Ok(Outcome::No) => return Err(wrong("the answer is no".into())),
             Err(refusal) => return Err(wrong(refusal.message)),
         }
@@ -138,7 +139,7 @@ impl SandboxBuilder {
     /// # Errors
     /// As [`SandboxBuilder::build`], but the machine is not asked.
     pub fn export_bpf(&self) -> Result<Vec<u8>> {
-        Ok(gate::compile(&self.shape())?.to_bytes())
+        Ok(self.filter(&self.shape())?.to_bytes())
     }
 
     /// Checks that this machine can do what was asked, and makes the sandbox.
@@ -149,8 +150,13 @@ impl SandboxBuilder {
         let status = Status::detect();
         status.require(self.require_backstop)?;
         let shape = self.shape();
-        let filter = gate::compile_without(&shape, &self.gaps)?;
+        let filter = self.filter(&shape)?;
         Ok(Sandbox { builder: self.clone(), status, shape, filter })
+    }
+
+    fn filter(&self, shape: &Shape) -> Result<Filter> {
+        let opened = self.state.opened.iter().copied();
+        gate::compile_without(shape, &self.gaps.iter().map(String::as_str).chain(opened).collect::<Vec<_>>())
     }
 
     /// What has to be trapped: everything that is on, or that can still be switched on.
@@ -167,7 +173,8 @@ impl SandboxBuilder {
                 || self.arm_read
                 || state.mentions_read(),
             network: open || state.network != NetMode::Off,
-            signal: self.without_scopes || !broker::scopes_signals(),
+            // The kernel does not say what it would have refused.
+            signal: self.dry_run || self.without_scopes || !broker::scopes_signals(),
             shared_memory: state.shared_memory_writable,
             file_control: state.file_control,
         }
@@ -273,7 +280,7 @@ struct Launch {
 impl Launch {
     fn new(sandbox: &Sandbox) -> Result<Self> {
         let policy = sandbox.builder.state.clone();
-        let facts = Facts { identity_changed: true, umask: None, exec: None };
+        let facts = Facts { identity_changed: true, groups: None, umask: None, exec: None };
         let states = States::new(policy.clone(), facts).map_err(|errno| match errno {
             Errno::ERANGE => Error::new(
                 ErrorKind::Unsupported,
@@ -292,6 +299,17 @@ impl Launch {
         let (landlock, grants) = broker::ruleset(&sandbox.shape, &policy).map_err(|error| {
             Error::new(ErrorKind::System, format!("cannot make a Landlock ruleset: {error}"))
         })?;
+        // Elsewhere only the filter keeps these calls from processes outside, and from ours.
+        let reaches_out =
+            policy.opened.iter().find(|call| gate::opened(call).is_some_and(|(_, call)| call.needs_domain));
+        if let (Some(call), None) = (reaches_out, &landlock) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "core/trace/allow/{call} needs Landlock, which keeps that call from processes outside"
+                ),
+            ));
+        }
         let has_pidfd_getfd = sandbox.status.has("pidfd_getfd");
         let backstop = landlock.is_some();
         let setup = Setup {
@@ -299,6 +317,7 @@ impl Launch {
             tag: states.first_tag(),
             limits: limits(&policy),
             landlock,
+            close_fds: policy.close_fds,
             drop_caps: dropped_caps,
             send_listener: !has_pidfd_getfd,
             socket: theirs.as_raw_fd(),
@@ -458,10 +477,11 @@ fn first_facts(sight: &Sight, pid: Pid) -> Facts {
                 || creds::securebits() != 0
                 || (child.uid, child.gid, child.fsuid, child.fsgid, &child.groups)
                     != (own.uid, own.gid, own.fsuid, own.fsgid, &own.groups),
+            groups: None,
             umask: Some(child.umask),
             exec: None,
         },
-        _ => Facts { identity_changed: true, umask: None, exec: None },
+        _ => Facts { identity_changed: true, groups: None, umask: None, exec: None },
     }
 }
 
@@ -603,6 +623,16 @@ impl Child {
     /// Whether processes of the tree are left.
     pub fn is_running(&self) -> bool {
         !broker::is_over(self.started.supervisor.sight.listener.as_fd())
+    }
+
+    /// The processes of the sandbox, to be looked at from any thread, also while another one waits.
+    pub fn tree(&self) -> Tree {
+        Tree::new(Arc::clone(&self.started.supervisor))
+    }
+
+    /// The processes that there are now, with what each may do: see [`Tree::processes`].
+    pub fn processes(&self) -> Vec<Process> {
+        self.tree().processes()
     }
 
     /// Leaves what is left of the tree to a process of its own, which goes on enforcing its policy until the last

@@ -138,6 +138,116 @@ fn the_supervisor_survives_signals_to_everybody() {
     assert!(output.status.success(), "{:?} {:?}", output.status, output.status.signal());
 }
 
+const ADJUST: &str = r#"
+import ctypes, os, resource, signal, sys, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *args):
+    if libc.syscall(number, *args) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+NODE = ctypes.c_ulong(1)
+CALLS = {
+    "affinity": lambda pid: os.sched_setaffinity(pid, os.sched_getaffinity(0)),
+    "scheduler": lambda pid: os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0)),
+    "param": lambda pid: os.sched_setparam(pid, os.sched_param(0)),
+    "attr": lambda pid: call(314, pid, (ctypes.c_uint32 * 12)(48, 0, 0, 0, 5), 0),
+    "priority": lambda pid: os.setpriority(os.PRIO_PROCESS, pid, 5),
+    "ioprio": lambda pid: call(251, 1, pid, 3 << 13),
+    "prlimit": lambda pid: resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0)),
+    "migrate": lambda pid: call(256, pid, 64, ctypes.byref(NODE), ctypes.byref(NODE)),
+    "move": lambda pid: call(279, pid, 0, 0, 0, 0, 0),
+}
+def say(who, pids):
+    said = set()
+    for name, function in CALLS.items():
+        for pid in pids:
+            try:
+                function(pid)
+                said.add(name + " done")
+            except OSError as error:
+                said.add(name + " " + error.strerror)
+    print(who + ": " + ("done" if all(line.endswith(" done") for line in said) else ", ".join(sorted(said))))
+started, end, thread_id = threading.Event(), threading.Event(), []
+def thread():
+    thread_id.append(threading.get_native_id()); started.set(); end.wait()
+other = threading.Thread(target=thread); other.start(); started.wait()
+child = os.fork()
+if child == 0:
+    signal.pause()
+say("self", [0, os.getpid(), threading.get_native_id()])
+say("thread", thread_id)
+say("child", [child])
+third = threading.Thread(target=lambda: say("from a thread", [threading.get_native_id(), os.getpid()]))
+third.start(); third.join(); end.set(); other.join()
+below = os.fork()
+if below == 0:
+    say("parent", [os.getppid()]); sys.stdout.flush(); os._exit(0)
+os.waitpid(below, 0)
+os.kill(child, 9); os.waitpid(child, 0)
+say("nobody", [child, 99999999])
+say("outside", [int(sys.argv[1])])
+if len(sys.argv) > 2:
+    say("supervisor", [int(task) for task in os.listdir("/proc/%d/task" % os.getppid())])
+    for which in [os.PRIO_PGRP, os.PRIO_USER]:
+        try:
+            os.setpriority(which, 0, 10); print("group done")
+        except OSError as error:
+            print("group", error.strerror)
+sys.stdout.flush()
+"#;
+
+/// The caller, its threads, its children and whoever else is of the tree can be adjusted by number; the supervisor and processes
+/// outside cannot. With the test of the tree left out of `others::adjust`, or with its rows set to allow, the victim and the
+/// supervisor are adjusted too.
+#[test]
+fn numbers_of_the_tree_are_adjusted_and_no_others() {
+    let env = Env::new();
+    let victim = Victim::new();
+    let run = env.run("python3").args(["-c", ADJUST, &victim.pid()]);
+    let own = "self: done\nthread: done\nchild: done\nfrom a thread: done\nparent: done\n";
+    let calls =
+        ["affinity", "attr", "ioprio", "migrate", "move", "param", "priority", "prlimit", "scheduler"];
+    let all = |said: &str| calls.map(|call| format!("{call} {said}")).join(", ");
+    let nobody = format!("nobody: {}\n", all("No such process"));
+    let native = run.output().succeeded().stdout;
+    assert_eq!(native, format!("{own}{nobody}outside: done\n"));
+    for run in [run.clone().mediated(), run.clone().option("--lock"), run.mediated().option("--dry-run")] {
+        let inside = run.arg("inside").output().succeeded().stdout;
+        let refused = all("Operation not permitted");
+        let groups = "group Operation not permitted\n".repeat(2);
+        assert_eq!(inside, format!("{own}{nobody}outside: {refused}\nsupervisor: {refused}\n{groups}"));
+    }
+    assert!(victim.ends_well());
+}
+
+/// A descriptor's signals go to the process that asks, and to nobody else.
+#[test]
+fn a_descriptor_is_owned_by_who_asks() {
+    const SCRIPT: &str = r#"
+import fcntl, os, signal, sys
+got = []
+signal.signal(signal.SIGIO, lambda *_: got.append(1))
+reader, writer = os.pipe()
+def say(name, pid):
+    try:
+        fcntl.fcntl(reader, fcntl.F_SETOWN, pid)
+        print(name, "done")
+    except OSError as error:
+        print(name, error.strerror)
+say("outside", int(sys.argv[1])); say("group", -os.getpgrp()); say("self", os.getpid())
+fcntl.fcntl(reader, fcntl.F_SETFL, fcntl.fcntl(reader, fcntl.F_GETFL) | os.O_ASYNC)
+os.write(writer, b"x"); os.getpid(); print("signals", len(got))
+"#;
+    let env = Env::new();
+    let victim = Victim::new();
+    let run = env.run("python3").args(["-c", SCRIPT, &victim.pid()]);
+    let native = run.output().succeeded().stdout;
+    assert_eq!(native, "outside done\ngroup done\nself done\nsignals 1\n");
+    let inside = run.mediated().output().succeeded().stdout;
+    let refused = "Operation not permitted";
+    assert_eq!(inside, format!("outside {refused}\ngroup {refused}\nself done\nsignals 1\n"));
+    assert!(victim.ends_well());
+}
+
 #[test]
 fn limits_hold_for_the_tree() {
     let env = Env::new();
@@ -205,6 +315,10 @@ fn ids_change_away_from_the_systems() {
         ("seteuid(65534); os.seteuid(0)", false),
         ("setuid(0)", false),
         ("setgid(1000)", false),
+        ("setgroups([5])", true),
+        ("setgroups([1000, 5])", true),
+        ("setgroups([1000, 0])", false),
+        ("setgroups([]); os.setgroups([15]); os.setgroups([0])", false),
     ] {
         let native = run(change).output().succeeded();
         let inside = run(change).mediated().output();
@@ -216,6 +330,63 @@ fn ids_change_away_from_the_systems() {
         } else {
             assert_eq!(inside.stdout, native.stdout);
         }
+    }
+}
+
+/// setgroups(2) takes its list from memory, which another thread exchanges between the supervisor's look and the kernel's.
+/// With `identity::verify` left out the directory is made.
+#[test]
+fn who_cheats_about_its_groups_is_killed() {
+    if !is_root() {
+        eprintln!("skipped: needs root");
+        return;
+    }
+    let env = Env::new();
+    let run = env.run(env.program("groups")).arg("no/made");
+    assert_eq!(run.output().succeeded().stdout, "has group 5\nmade\n");
+    std::fs::remove_dir(env.path("no/made")).unwrap();
+    let done = run.clone().mediated().output();
+    assert_eq!(done.stdout, "has group 5\n", "{done:?}");
+    assert_eq!(done.status.code(), Some(128 + 9), "{done:?}");
+    assert!(done.stderr.contains("has got itself group 5"), "{done:?}");
+    assert!(!env.path("no/made").exists());
+    // Where it may, it is not looked at; nor is a dry run any different.
+    for run in [
+        run.clone().mediated().rule("core/restrict/identity_change:false"),
+        run.mediated().option("--dry-run"),
+    ] {
+        assert_eq!(run.output().succeeded().stdout, "has group 5\nmade\n");
+        std::fs::remove_dir(env.path("no/made")).unwrap();
+    }
+}
+
+/// Descriptors that whoever starts a sandbox has open are handed down, unless it is said that they are not.
+#[test]
+fn inherited_descriptors_can_be_closed() {
+    let env = Env::new();
+    std::fs::write(env.path("ok/held"), "held\n").unwrap();
+    let script = "cat <&7 2>/dev/null || echo closed; cat; echo end >&2";
+    let run = |options: &[&str]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec 7<ok/held; exec \"$@\"", "sh"]);
+        if let [first, ..] = options {
+            assert!(first.starts_with('-'));
+            command.arg(common::sydbox()).args(options).arg("--");
+        }
+        command.args(["sh", "-c", script]).current_dir(env.path("")).stdin(Stdio::null());
+        command.env("HOME", env.path("ok")).output().unwrap()
+    };
+    for (options, said) in [
+        (&[][..], "held\n"),
+        (&["-m", "core/sandbox/write:allow"], "held\n"),
+        (&["--close-fds"], "closed\n"),
+        (&["-m", "core/trace/close_fds:true"], "closed\n"),
+        (&["-p", "agent"], "closed\n"),
+        (&["-p", "agent", "-m", "core/trace/close_fds:false"], "held\n"),
+    ] {
+        let output = run(options);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), said, "{options:?}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).ends_with("end\n"), "{options:?}: {output:?}");
     }
 }
 

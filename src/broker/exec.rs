@@ -77,8 +77,58 @@ pub(super) fn exec(cx: &mut Cx<'_>) -> Result<Answer> {
             tree::kill(cx.supervisor, tgid);
             Err(Errno::EPERM.into())
         }
-        Some((ExecRule::Resume, _)) => settle(cx, approved, true),
+        Some((ExecRule::Resume, program)) => {
+            let resumes = may_resume(cx, program)?;
+            settle(cx, approved, resumes)
+        }
         None => settle(cx, approved, false),
+    }
+}
+
+/// Whether a program that matches is let go.
+///
+/// Not a script: what runs is its interpreter, and that it runs another script by the time the kernel reads the name would
+/// not show. Nor with an environment by which the caller would have the program run code of its own; that this is read
+/// again, too, is why only those who may be trusted should be able to execute what is resumed.
+fn may_resume(cx: &Cx<'_>, program: &Approved) -> Result<bool> {
+    let why = match (&program.files[..], lending_variable(cx)?) {
+        (_, Some(name)) => {
+            format!("{name} in its environment would have code of the sandbox run outside of it")
+        }
+        ([_], None) if !program.unknown => return Ok(true),
+        _ => "a script could be exchanged for another one: only a program is".to_owned(),
+    };
+    log::warn!("process {} is not resumed by {}: {why}", cx.caller.call.tid, arguments::path(&program.path));
+    Ok(false)
+}
+
+/// Variables that any program, or any shell, takes code from. Those of interpreters are their own business.
+const LENDING: [&str; 7] =
+    ["LD_", "GLIBC_TUNABLES=", "GCONV_PATH=", "LOCPATH=", "MALLOC_TRACE=", "BASH_ENV=", "ENV="];
+
+/// The first of [`LENDING`] in the environment that the caller gives to what it executes.
+fn lending_variable(cx: &Cx<'_>) -> Result<Option<&'static str>> {
+    const LONGEST: usize = 16;
+    let width: usize = if cx.caller.is_32bit() { 4 } else { 8 };
+    let mut at = cx.value(0)?;
+    // Nobody's environment: a null pointer, which the kernel takes for an empty one.
+    if at == 0 {
+        return Ok(None);
+    }
+    loop {
+        let mut pointer = [0; 8];
+        cx.caller.read(at, &mut pointer[..width])?;
+        let text = u64::from_le_bytes(pointer);
+        if text == 0 {
+            return Ok(None);
+        }
+        let mut start = [0; LONGEST];
+        let len = cx.caller.read_some(text, &mut start)?;
+        let start = start[..len].split(|byte| *byte == 0).next().unwrap_or_default();
+        if let Some(name) = LENDING.into_iter().find(|name| start.starts_with(name.as_bytes())) {
+            return Ok(Some(name.trim_end_matches('=')));
+        }
+        at = at.checked_add(width as u64).ok_or(Errno::EFAULT)?;
     }
 }
 

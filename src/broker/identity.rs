@@ -1,16 +1,19 @@
 //! Calls by which a caller becomes somebody else: remembered, and carried out by the kernel.
 //!
-//! Nothing in the answer depends on memory: ids are in registers, and whatever else changes is looked up from then on.
+//! Ids are in registers, and whatever else changes is looked up from then on. Only the list of setgroups(2) is in memory:
+//! what the kernel made of it is looked at before anything is done for the caller.
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cx::{Answer, Cx};
 use super::states::{Facts, Tagged};
+use super::tree;
 use super::worker::LOOK_AT_ALL;
 use crate::report::{AccessKind, Subject};
 use crate::sys::Errno;
-use crate::tracee::{Result, Stop};
+use crate::tracee::{Identity, Result, Stop};
 
 /// User ids up to this one, and group ids up to the other, are the system's own (root to operator, root to uucp).
 const SYSTEM_UID: u32 = 11;
@@ -23,6 +26,9 @@ enum Ids {
     Users,
     Groups,
 }
+
+/// As many groups as the kernel takes.
+const MAX_GROUPS: usize = 65536;
 
 /// The calls, how many registers hold ids, and of which kind. setgroups has them in memory.
 const CALLS: &[(&str, u8, Ids)] = &[
@@ -42,21 +48,24 @@ pub(super) fn identity(cx: &mut Cx<'_>) -> Result<Answer> {
     if !cx.state()?.facts.identity_changed && stays(cx) {
         return Ok(Answer::Continue);
     }
+    let mut groups = None;
     if cx.state()?.policy.identity_change && cx.supervisor.options.privileged {
-        restrict(cx)?;
+        groups = restrict(cx)?;
     }
     let shares_fs = matches!(cx.row.name, "unshare" | "clone");
     remember(cx, |facts| match shares_fs {
         // umask(2) of one may then be that of another, or not that of its own process.
         true => Facts { umask: None, ..facts },
-        false => Facts { identity_changed: true, ..facts },
+        false => Facts { identity_changed: true, groups: groups.or(facts.groups.clone()), ..facts },
     })
 }
 
 /// Whether the caller, who is who we are, asks to be just that, as programs do that give privileges up without asking
 /// whether they have any.
 fn stays(cx: &Cx<'_>) -> bool {
-    let Some((ids, asked)) = asked(cx) else { return false };
+    let name = cx.row.name.trim_end_matches("32");
+    let Some(&(_, count, ids)) = CALLS.iter().find(|(call, ..)| *call == name) else { return false };
+    let short = cx.caller.is_32bit() && name == cx.row.name;
     let own = match ids {
         Ids::Users => {
             nix::unistd::getresuid().map(|own| [own.real, own.effective, own.saved].map(|id| id.as_raw()))
@@ -65,48 +74,84 @@ fn stays(cx: &Cx<'_>) -> bool {
             nix::unistd::getresgid().map(|own| [own.real, own.effective, own.saved].map(|id| id.as_raw()))
         }
     };
-    let is_own = |id: u32, own: [u32; 3]| id == u32::MAX || own == [id; 3];
-    own.is_ok_and(|own| asked.into_iter().all(|id| is_own(id, own)))
+    let Ok(own) = own else { return false };
+    let asked = (0..count).map(|register| id_of(cx.caller.arg(register) as u32, short));
+    asked.into_iter().all(|id| id == u32::MAX || own == [id; 3])
 }
 
-/// The ids in the registers, `u32::MAX` where one is to stay; `None` for calls that have none there.
-fn asked(cx: &Cx<'_>) -> Option<(Ids, [u32; 3])> {
+/// Refuses system ids. Returns the system's own groups that the caller has, if it is about to choose its groups.
+fn restrict(cx: &mut Cx<'_>) -> Result<Option<Arc<[u32]>>> {
     let name = cx.row.name.trim_end_matches("32");
-    let &(_, count, ids) = CALLS.iter().find(|(call, ..)| *call == name)?;
-    let short = cx.caller.is_32bit() && name == cx.row.name;
-    let id = |register: u8| {
-        if register >= count {
-            return u32::MAX;
-        }
-
-        let id = cx.caller.arg(register) as u32;
-        // The calls of 32-bit x86 without a 32 in their name have ids of 16 bits.
-        match short {
-            true if id as u16 == u16::MAX => u32::MAX,
-            true => u32::from(id as u16),
-            false => id,
-        }
+    let is_setgroups = name == "setgroups";
+    let (count, ids) = match CALLS.iter().find(|(call, ..)| *call == name) {
+        Some(&(_, count, ids)) => (count, ids),
+        None if is_setgroups => (0, Ids::Groups),
+        None => return Ok(None),
     };
-    Some((ids, [id(0), id(1), id(2)]))
-}
-
-fn restrict(cx: &mut Cx<'_>) -> Result<()> {
-    let Some((ids, asked)) = asked(cx) else { return Ok(()) };
+    // The calls of 32-bit x86 without a 32 in their name have ids of 16 bits.
+    let short = cx.caller.is_32bit() && name == cx.row.name;
+    let asked = match is_setgroups {
+        true => listed(cx, short)?,
+        false => (0..count).map(|register| id_of(cx.caller.arg(register) as u32, short)).collect(),
+    };
     let system = if ids == Ids::Users { SYSTEM_UID } else { SYSTEM_GID };
-    if asked.iter().all(|id| *id > system) {
-        return Ok(());
+    let asked: Vec<u32> = asked.into_iter().filter(|id| *id <= system).collect();
+    if asked.is_empty() && !is_setgroups {
+        return Ok(None);
     }
     let identity = cx.caller.identity()?;
     let has = |id: &u32| match ids {
         Ids::Users => identity.uids.contains(id),
-        Ids::Groups => identity.gids.contains(id),
+        Ids::Groups => identity.gids.contains(id) || is_setgroups && identity.groups.contains(id),
     };
-    let refused = asked.into_iter().find(|id| *id <= system && !has(id));
-    let Some(id) = refused else { return Ok(()) };
-    let what = if ids == Ids::Users { "user" } else { "group" };
-    let subject = Subject::Other(format!("{what} {id}"));
-    cx.report(AccessKind::Identity, subject, id.to_string(), Errno::EPERM, None, None)?;
-    if cx.supervisor.options.dry_run { Ok(()) } else { Err(Errno::EPERM.into()) }
+    if let Some(id) = asked.into_iter().find(|id| !has(id)) {
+        let what = if ids == Ids::Users { "user" } else { "group" };
+        let subject = Subject::Other(format!("{what} {id}"));
+        cx.report(AccessKind::Identity, subject, id.to_string(), Errno::EPERM, None, None)?;
+        return if cx.supervisor.options.dry_run { Ok(None) } else { Err(Errno::EPERM.into()) };
+    }
+    let own = identity.groups.iter().chain(&identity.gids).filter(|id| **id <= SYSTEM_GID);
+    let remembers = is_setgroups && !cx.supervisor.options.dry_run;
+    Ok(remembers.then(|| own.copied().collect()))
+}
+
+/// The groups that setgroups(2) lists. The kernel reads them again: [`verify`] makes sure that they were these.
+fn listed(cx: &Cx<'_>, short: bool) -> Result<Vec<u32>> {
+    let count = cx.caller.arg(0) as i32;
+    // More than there can be, or fewer than none: the kernel says so.
+    let Some(count) = usize::try_from(count).ok().filter(|count| *count <= MAX_GROUPS) else {
+        return Ok(Vec::new());
+    };
+    let size = if short { 2 } else { 4 };
+    let mut bytes = vec![0; count * size];
+    cx.caller.read(cx.caller.arg(1), &mut bytes)?;
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte));
+    Ok(bytes.chunks_exact(size).map(number).collect())
+}
+
+/// An id in a register; all bits mean "as it is".
+fn id_of(register: u32, short: bool) -> u32 {
+    match short {
+        true if register as u16 == u16::MAX => u32::MAX,
+        true => u32::from(register as u16),
+        false => register,
+    }
+}
+
+/// Whether the caller has no groups but those that it was allowed to choose. Who exchanged them in its memory, between our
+/// look and the kernel's, is killed.
+pub(super) fn verify(cx: &Cx<'_>, identity: &Identity) -> Result<()> {
+    let state = cx.state()?;
+    let Some(own) = state.facts.groups.as_ref().filter(|_| state.policy.identity_change) else {
+        return Ok(());
+    };
+    let Some(group) = identity.groups.iter().find(|id| **id <= SYSTEM_GID && !own.contains(id)) else {
+        return Ok(());
+    };
+    let tgid = cx.caller.tgid()?;
+    log::warn!("process {tgid} has got itself group {group}, which it was not allowed: it is killed");
+    tree::kill(cx.supervisor, tgid);
+    Err(Errno::EPERM.into())
 }
 
 /// umask(2): remembered, then carried out by the kernel. The mask is in a register, which nobody can change.

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::cx::{Answer, Cx};
+use super::outside;
 use super::states::Tagged;
 use crate::gate::Op;
 use crate::magic::{self, Outcome};
@@ -40,7 +41,8 @@ pub(super) fn stat(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
     };
     // A command that is refused changes nothing, not even the buffer.
     let arming = &cx.supervisor.options.arming;
-    if magic::apply(&parsed, &cx.state()?.policy, arming).map_err(log)? == Outcome::No {
+    let outcome = magic::apply(&parsed, &cx.state()?.policy, arming).map_err(log)?;
+    if outcome == Outcome::No {
         return Err(Errno::ENOENT.into());
     }
     let mut buffer = [0; 256];
@@ -50,6 +52,10 @@ pub(super) fn stat(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
     // The answer before the change, so that a command whose answer cannot be written changes nothing, and nothing can
     // block while states change.
     cx.caller.write(buffer, answer)?;
+    if let (Outcome::Run, magic::Command::Exec(words)) = (outcome, &parsed) {
+        outside::start(cx, words)?;
+        return Ok(Answer::Value(0));
+    }
     let supervisor = cx.supervisor;
     let mut changed = None;
     let before = cx.state()?.policy.clone();
@@ -62,7 +68,7 @@ pub(super) fn stat(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
                 changed = Some(policy.clone());
                 Ok((Some(Tagged::new(policy.into(), present.facts.clone())), true))
             }
-            Outcome::Yes => Ok((None, true)),
+            Outcome::Yes | Outcome::Run => Ok((None, true)),
             Outcome::No => Ok((None, false)),
         }
     })?;

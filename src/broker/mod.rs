@@ -20,6 +20,8 @@ mod look;
 mod magic;
 mod net;
 mod open;
+mod others;
+mod outside;
 mod signal;
 mod states;
 mod supervisor;
@@ -31,6 +33,7 @@ pub(crate) use backstop::{ruleset, scopes_signals};
 pub(crate) use crew::{Crew, is_over};
 pub(crate) use states::{Facts, States};
 pub(crate) use supervisor::{Options, Supervisor};
+pub(crate) use tree::processes;
 
 use crate::gate::Op;
 use crate::tracee::Result;
@@ -82,6 +85,8 @@ fn perform(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
         Op::Tkill => signal::tkill(cx),
         Op::Tgkill => signal::tgkill(cx),
         Op::PidfdSignal => signal::pidfd_send_signal(cx),
+        Op::Adjust => others::adjust(cx),
+        Op::Owner => others::own(cx),
         Op::Identity => identity::identity(cx),
         Op::Umask => identity::umask(cx),
     }

@@ -25,6 +25,8 @@ const NUMBERS: u64 = 1 << 22;
 pub(crate) struct Facts {
     /// It may have changed its user, group, groups or capabilities, or those of a thread.
     pub(crate) identity_changed: bool,
+    /// The system's own groups that it may have; `None` as long as it did not choose its groups itself.
+    pub(crate) groups: Option<Arc<[u32]>>,
     /// Its umask; `None` where it has to be looked up.
     pub(crate) umask: Option<u32>,
     /// An exec was approved, and it has not been seen yet what came of it.

@@ -108,6 +108,7 @@ impl Cx<'_> {
             return run(self);
         }
         let identity = self.caller.identity()?;
+        super::identity::verify(self, &identity)?;
         let became = self.worker.become_peer(&identity);
         let result = became.and_then(|()| run(self));
         self.worker.become_self();
@@ -136,6 +137,7 @@ impl Cx<'_> {
             return run(self);
         }
         let identity = self.caller.identity()?;
+        super::identity::verify(self, &identity)?;
         let (uid, gid) = ids(&identity);
         let became = self.worker.become_caller(&identity, uid, gid);
         let result = became.and_then(|()| run(self));

@@ -83,13 +83,14 @@ impl Verdict {
 }
 
 /// Makes the program of a sandbox that mediates what the shape says.
-pub(crate) fn compile(shape: &Shape) -> Result<Filter> {
+#[cfg(test)]
+pub(super) fn compile(shape: &Shape) -> Result<Filter> {
     compile_without(shape, &[])
 }
 
-/// The same with gaps: the calls of these names are allowed, as if the table had forgotten them. For tests of what
-/// then holds.
-pub(crate) fn compile_without(shape: &Shape, gaps: &[String]) -> Result<Filter> {
+/// Makes the program of a sandbox that mediates what the shape says, with gaps: the calls of these names are allowed, whatever
+/// the table says.
+pub(crate) fn compile_without(shape: &Shape, gaps: &[&str]) -> Result<Filter> {
     let mut assembler = Assembler::default();
     let mut next = assembler.answer(Verdict::Kill.value());
     for abi in Abi::ALL.into_iter().rev() {
@@ -110,7 +111,7 @@ struct Segment {
 }
 
 /// The program of one ABI.
-fn search(assembler: &mut Assembler, shape: &Shape, gaps: &[String], abi: Abi) -> Label {
+fn search(assembler: &mut Assembler, shape: &Shape, gaps: &[&str], abi: Abi) -> Label {
     let unknown = assembler.answer(Verdict::UNKNOWN.value());
     let forgotten = assembler.answer(Verdict::Allow.value());
     let mut segments: Vec<Segment> = Vec::new();
@@ -123,7 +124,7 @@ fn search(assembler: &mut Assembler, shape: &Shape, gaps: &[String], abi: Abi) -
     for (first, row) in (0..).zip(numbers) {
         let label = match row {
             None => unknown,
-            Some(row) if gaps.iter().any(|gap| gap == row.name) => forgotten,
+            Some(row) if gaps.contains(&row.name) => forgotten,
             Some(row) => Rules::of(row, shape, abi).emit(assembler),
         };
         add(first, label);

@@ -16,8 +16,9 @@ mod table;
 
 pub(crate) use abi::{Abi, lookup};
 
-pub(crate) use filter::{Filter, compile, compile_without};
+pub(crate) use filter::{Filter, compile_without};
 pub(crate) use row::{At, Call, Op, Row, Shape};
+pub(crate) use table::{closed, openable, opened};
 
 /// `AUDIT_ARCH_I386` of linux/audit.h.
 pub(crate) const AUDIT_ARCH_I386: u32 = Abi::I386.audit();

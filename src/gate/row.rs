@@ -18,6 +18,17 @@ pub(crate) struct Row {
     pub(crate) otherwise: Action,
     /// What the broker does when the call is notified, and where its arguments are.
     pub(crate) call: Option<Call>,
+    /// Whether a profile can hand a call that is refused to the kernel (`core/trace/allow/NAME`), and what that costs.
+    pub(crate) opening: Option<Opening>,
+}
+
+/// What it means to open a call that is refused otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Opening {
+    /// What the sandbox loses, for people.
+    pub(crate) cost: &'static str,
+    /// Only the domain of the second lock then keeps it from processes outside, and from the supervisor.
+    pub(crate) needs_domain: bool,
 }
 
 /// Where a call's number comes from.
@@ -112,6 +123,8 @@ pub(crate) enum Class {
     Bind,
     /// Signals; only where the second lock does not keep them in the tree (before Linux 6.12).
     Signal,
+    /// Calls on a process that is named by its number, which could be of the supervisor: always.
+    Number,
     /// Shared mappings that can be written: `core/restrict/shared_memory_writable`.
     SharedMemory,
     /// All but harmless commands of fcntl: `core/restrict/file_control`.
@@ -152,6 +165,7 @@ impl Shape {
             Class::WriteOrRead => self.write || self.read,
             Class::Bind => self.network || self.write,
             Class::Signal => self.signal,
+            Class::Number => true,
             Class::SharedMemory => self.shared_memory,
             Class::FileControl => self.file_control,
         }
@@ -176,12 +190,22 @@ impl Row {
 
     /// A call that is judged by its registers.
     pub(crate) const fn new(name: &'static str, rules: &'static [Rule], otherwise: Action) -> Self {
-        Self { name, number: Number::Known, rules, otherwise, call: None }
+        Self { name, number: Number::Known, rules, otherwise, call: None, opening: None }
     }
 
     /// Says what the broker does with the call.
     pub(crate) const fn call(self, call: Call) -> Self {
         Self { call: Some(call), ..self }
+    }
+
+    /// A profile may open it, at this cost.
+    pub(crate) const fn openable(self, cost: &'static str) -> Self {
+        Self { opening: Some(Opening { cost, needs_domain: false }), ..self }
+    }
+
+    /// The same, where the second lock keeps it in the tree.
+    pub(crate) const fn openable_in_domain(self, cost: &'static str) -> Self {
+        Self { opening: Some(Opening { cost, needs_domain: true }), ..self }
     }
 
     /// Says where the number comes from, if not from libseccomp.
@@ -362,7 +386,7 @@ pub(crate) enum Op {
     Stat64,
     /// `statx`: value = pointer to the buffer.
     Statx,
-    /// `execve`, `execveat` with flags.
+    /// `execve`, `execveat` with flags: value = pointer to the environment.
     Exec,
     /// `bind`: value = pointer to the address, its length in the next register; at.dirfd = the socket.
     Bind,
@@ -386,6 +410,10 @@ pub(crate) enum Op {
     Tgkill,
     /// `pidfd_send_signal`: at.dirfd = the pidfd; value = the signal.
     PidfdSignal,
+    /// A call that changes how another process runs: value = its number.
+    Adjust,
+    /// `fcntl` with `F_SETOWN`: value = the number of the process that gets signals.
+    Owner,
     /// A call that changes the caller's uid, gid, groups or capabilities.
     Identity,
     /// `umask`: value = mask.

@@ -3,7 +3,7 @@
 
 use nix::errno::Errno;
 
-use super::command::{Command, Value};
+use super::command::{Command, OPEN, Value};
 use super::options::{Kind, OptionId};
 use crate::policy::{ListId, Lock, RuleError, State};
 
@@ -40,6 +40,8 @@ pub(crate) enum Outcome {
     Yes,
     /// A question: no.
     No,
+    /// The program of the command is to be run outside the sandbox.
+    Run,
 }
 
 /// A command that changes nothing, and why.
@@ -59,6 +61,15 @@ impl Refusal {
 
 /// Carries a command out on a copy of this state.
 pub(crate) fn apply(command: &Command, state: &State, arming: &Arming) -> Result<Outcome, Refusal> {
+    if matches!(command, Command::Exec(_)) && !arming.startup {
+        if state.allow_cmd {
+            return Ok(Outcome::Run);
+        }
+        return Err(Refusal::new(
+            Errno::EPERM,
+            "running programs outside the sandbox needs core/trace/allow_cmd:true from the start",
+        ));
+    }
     let mut new = state.clone();
     Ok(match apply_to(command, &mut new, arming)? {
         None => Outcome::Changed(new),
@@ -82,6 +93,15 @@ pub(crate) fn apply_to(
             let on = is_on((option.row().get)(state));
             set(*option, Value::Word(if on { "off" } else { "deny" }), state, arming)?;
         }
+        Command::IsOpen(call) => return Ok(Some(state.opened.contains(call))),
+        Command::Open(call, open) if state.opened.contains(call) != *open => {
+            if !arming.startup {
+                return Err(startup_only(&format!("{OPEN}{call}")));
+            }
+            let others = state.opened.iter().copied().filter(|other| other != call);
+            state.opened = others.chain(open.then_some(*call)).collect();
+        }
+        Command::Open(..) => {}
         Command::Append(list, pattern) => {
             if matches!(list, ListId::Kill | ListId::Resume) && !arming.startup && !arming.exec {
                 return Err(not_armed("exec"));
@@ -91,22 +111,10 @@ pub(crate) fn apply_to(
         Command::Remove(list, pattern) => {
             state.remove(*list, pattern).map_err(|error| rule_refusal(command, error))?;
         }
-        Command::Exec(_) if arming.startup => {
+        Command::Exec(_) => {
             return Err(Refusal::new(
                 Errno::EINVAL,
                 "cmd/exec can only be asked for by a program in the sandbox",
-            ));
-        }
-        Command::Exec(_) if !state.allow_cmd => {
-            return Err(Refusal::new(
-                Errno::EPERM,
-                "running programs outside the sandbox needs core/trace/allow_cmd:true from the start",
-            ));
-        }
-        Command::Exec(_) => {
-            return Err(Refusal::new(
-                Errno::ENOTSUP,
-                "running programs outside the sandbox does not work yet",
             ));
         }
     }
@@ -136,8 +144,7 @@ fn set(option: OptionId, value: Value, state: &mut State, arming: &Arming) -> Re
     if !arming.startup {
         let escape = name == "core/trace/allow_cmd" && value == Value::Bool(true);
         if row.startup || escape {
-            let message = format!("{name} can be changed only in a profile or on the command line");
-            return Err(Refusal::new(Errno::ENOTSUP, message));
+            return Err(startup_only(name));
         }
         let armed = match name.strip_prefix("core/sandbox/") {
             Some("exec") => arming.exec,
@@ -157,6 +164,11 @@ fn set(option: OptionId, value: Value, state: &mut State, arming: &Arming) -> Re
     }
     (row.set)(state, value);
     Ok(())
+}
+
+fn startup_only(name: &str) -> Refusal {
+    let message = format!("{name} can be changed only in a profile or on the command line");
+    Refusal::new(Errno::ENOTSUP, message)
 }
 
 fn not_armed(class: &str) -> Refusal {

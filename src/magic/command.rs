@@ -19,6 +19,10 @@ pub(crate) enum Command {
     Query(OptionId),
     /// Switches an option that is a mode off, or from off to deny.
     Toggle(OptionId),
+    /// Opens a system call that is refused otherwise, or closes it again.
+    Open(&'static str, bool),
+    /// Asks whether a system call was opened.
+    IsOpen(&'static str),
     /// Appends a rule.
     Append(ListId, Pattern),
     /// Removes a rule.
@@ -43,6 +47,9 @@ pub(crate) enum Value {
 /// What separates the arguments of `cmd/exec`.
 pub(super) const SEPARATOR: u8 = 0o37;
 
+/// What the name of a system call follows, to open it.
+pub(super) const OPEN: &str = "core/trace/allow/";
+
 impl Command {
     /// The command in the section dialect; parsing it gives the same command.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
@@ -56,6 +63,8 @@ impl Command {
             Self::Query(option) => format!("{}?", option.name()).into_bytes(),
             // The one verb that the section dialect has no words for.
             Self::Toggle(_) => b"toggle".to_vec(),
+            Self::Open(call, open) => format!("{OPEN}{call}:{open}").into_bytes(),
+            Self::IsOpen(call) => format!("{OPEN}{call}?").into_bytes(),
             Self::Append(list, pattern) => rule(list, b"+", pattern),
             Self::Remove(list, pattern) => rule(list, b"-", pattern),
             Self::Exec(words) => [b"cmd/exec!", &words.join(&SEPARATOR)[..]].concat(),

@@ -13,5 +13,6 @@ mod tests;
 mod verbs;
 
 pub(crate) use apply::{Arming, Outcome, Refusal, apply, apply_to};
+pub(crate) use command::Command;
 pub(crate) use options::options;
 pub(crate) use parse::{SyntaxError, argument, parse};

@@ -1,7 +1,8 @@
 //! Every option of the section dialect: one table for the parser, the setter and the help.
 #![forbid(unsafe_code)]
 
-use super::command::Value;
+use super::command::{OPEN, Value};
+use crate::gate;
 use crate::policy::{Access, Action, ListId, Lock, Mode, NetMode, NetOp, NoWildcard, OnViolation, State};
 
 /// One option: a row of the table.
@@ -40,13 +41,13 @@ pub(crate) struct OptionId(usize);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OptionInfo {
     /// Its native name.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// What follows: operator and values.
     pub(crate) values: String,
     /// What it is when nothing is said.
     pub(crate) default: String,
     /// What it means.
-    pub(crate) meaning: &'static str,
+    pub(crate) meaning: String,
 }
 
 /// A row whose values are words of an enum.
@@ -210,6 +211,12 @@ pub(super) const TABLE: &[Row] = &[
         allow_cmd,
         "cmd/exec may run programs outside the sandbox; startup only, except false"
     ),
+    flag!(
+        &["core/trace/close_fds"],
+        close_fds,
+        startup: true,
+        "the command inherits standard input, output and error, and no other descriptor; startup only"
+    ),
     limit!("core/limit/cpu", cpu, "seconds of CPU time of each process; startup only"),
     limit!("core/limit/memory", memory, "bytes of address space of each process; startup only"),
     limit!("core/limit/files", files, "open descriptors of each process; startup only"),
@@ -304,7 +311,7 @@ impl std::fmt::Debug for OptionId {
 pub(crate) fn options() -> impl Iterator<Item = OptionInfo> {
     let start = State::default();
     let options = TABLE.iter().map(move |row| OptionInfo {
-        name: row.names[0],
+        name: row.names[0].to_owned(),
         values: match row.kind {
             Kind::Bool => ":true|false".to_owned(),
             Kind::Int => ":NUMBER".to_owned(),
@@ -313,13 +320,27 @@ pub(crate) fn options() -> impl Iterator<Item = OptionInfo> {
             Kind::Ignored => ":…".to_owned(),
         },
         default: (row.get)(&start).to_string(),
-        meaning: row.meaning,
+        meaning: row.meaning.to_owned(),
     });
-    options.chain(LISTS.iter().map(|row| OptionInfo {
-        name: row.id.name(),
+    let calls = gate::openable().map(|(call, opening)| OptionInfo {
+        name: format!("{OPEN}{call}"),
+        values: ":true|false".to_owned(),
+        default: "false".to_owned(),
+        meaning: format!("the system call {call} is not refused; startup only. The cost: {}", opening.cost),
+    });
+    let program = OptionInfo {
+        name: "cmd/exec".to_owned(),
+        values: "!PROGRAM".to_owned(),
+        default: String::new(),
+        meaning: "runs a program outside the sandbox, with the byte 037 before each argument, for a process that is in it; only \
+                  with core/trace/allow_cmd"
+            .to_owned(),
+    };
+    options.chain(calls).chain([program]).chain(LISTS.iter().map(|row| OptionInfo {
+        name: row.id.name().to_owned(),
         values: if row.id.is_of_addresses() { "+ADDRESS, -ADDRESS" } else { "+PATTERN, -PATTERN" }.to_owned(),
         default: String::new(),
-        meaning: row.meaning,
+        meaning: row.meaning.to_owned(),
     }))
 }
 

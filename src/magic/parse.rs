@@ -3,9 +3,10 @@
 
 use std::fmt;
 
-use super::command::{Command, SEPARATOR, Value};
+use super::command::{Command, OPEN, SEPARATOR, Value};
 use super::options::{Kind, LISTS, OptionId};
 use super::verbs;
+use crate::gate;
 use crate::policy::{AddressPattern, ListId, PathPattern, Pattern, PatternError, shown};
 
 /// A command may be this long.
@@ -53,6 +54,9 @@ pub(crate) fn parse(text: &[u8]) -> Result<Command, SyntaxError> {
         // A number too large for the type is as unknown as the largest.
         let digits = std::str::from_utf8(text).unwrap_or_default();
         return Ok(Command::Api(digits.parse().unwrap_or(u32::MAX)));
+    }
+    if let Some(rest) = text.strip_prefix(OPEN.as_bytes()) {
+        return opening(rest, OPEN.len());
     }
     match section(text) {
         Some((target, end)) => operation(target, text, end),
@@ -124,6 +128,39 @@ fn operation(target: Target, text: &[u8], end: usize) -> Result<Command, SyntaxE
     }
 }
 
+/// Reads the name of a system call, which begins at offset `start`, and whether it is to be open.
+fn opening(text: &[u8], start: usize) -> Result<Command, SyntaxError> {
+    let end = text.iter().position(|byte| matches!(byte, b':' | b'?')).unwrap_or(text.len());
+    let name = std::str::from_utf8(&text[..end]).unwrap_or_default();
+    let Some((name, _)) = gate::opened(name) else {
+        let message = match gate::closed(name) {
+            Some(why) => format!("{name} cannot be opened: {why}"),
+            None => {
+                let names: Vec<_> = gate::openable().map(|(name, _)| name).collect();
+                format!("expected the name of a system call: {}", alternatives(&names))
+            }
+        };
+        return Err(SyntaxError::at(start, message));
+    };
+    match (text.get(end), text.get(end + 1..).unwrap_or_default()) {
+        (Some(b':'), value) => match boolean(value) {
+            Some(open) => Ok(Command::Open(name, open)),
+            None => Err(SyntaxError::at(start + end + 1, "expected true or false")),
+        },
+        (Some(b'?'), []) => Ok(Command::IsOpen(name)),
+        (Some(b'?'), _) => Err(SyntaxError::at(start + end + 1, "expected nothing after `?`")),
+        _ => Err(SyntaxError::at(start + end, "expected `:VALUE` or `?`")),
+    }
+}
+
+fn boolean(text: &[u8]) -> Option<bool> {
+    match text {
+        b"true" | b"t" | b"1" | b"on" | b"yes" => Some(true),
+        b"false" | b"f" | b"0" | b"off" | b"no" => Some(false),
+        _ => None,
+    }
+}
+
 /// Reads program and arguments, which begin at offset `start`.
 pub(super) fn exec(argument: &[u8], start: usize) -> Result<Command, SyntaxError> {
     let words: Vec<_> = argument.split(|byte| *byte == SEPARATOR).map(<[u8]>::to_vec).collect();
@@ -144,12 +181,8 @@ pub(super) fn pattern(list: ListId, text: &[u8], start: usize) -> Result<Pattern
 }
 
 fn value(option: OptionId, text: &[u8], start: usize) -> Result<Value, SyntaxError> {
+    let boolean = boolean(text).map(Value::Bool);
     let text = std::str::from_utf8(text).ok();
-    let boolean = match text {
-        Some("true" | "t" | "1" | "on" | "yes") => Some(Value::Bool(true)),
-        Some("false" | "f" | "0" | "off" | "no") => Some(Value::Bool(false)),
-        _ => None,
-    };
     match option.row().kind {
         Kind::Bool => boolean.ok_or_else(|| SyntaxError::at(start, "expected true or false")),
         Kind::Int => match text.map(str::parse::<i32>) {

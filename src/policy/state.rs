@@ -43,10 +43,14 @@ pub(crate) struct State {
     pub(crate) shared_memory_writable: bool,
     /// Only harmless fcntl commands.
     pub(crate) file_control: bool,
+    /// Descriptors above 2 are closed when the command starts.
+    pub(crate) close_fds: bool,
     /// No change to system ids.
     pub(crate) identity_change: bool,
     /// Resource limits of the command.
     pub(crate) limits: Limits,
+    /// System calls that are open although they are refused otherwise.
+    pub(crate) opened: Arc<[&'static str]>,
     /// Connect only to what was bound in the sandbox, or to what a rule allows.
     pub(crate) restrict_connect: bool,
     /// Patterns tell upper case from lower case (of ASCII).
@@ -158,8 +162,10 @@ impl Default for State {
             unsupported_socket_families: true,
             shared_memory_writable: false,
             file_control: false,
+            close_fds: false,
             identity_change: true,
             limits: Limits::default(),
+            opened: Arc::default(),
             restrict_connect: false,
             case_sensitive: true,
             no_wildcard: NoWildcard::Literal,
@@ -274,7 +280,6 @@ impl State {
         })
     }
 
-    #[cfg(test)]
     /// Every rule as one would write it, list by list.
     pub(crate) fn rules(&self) -> impl Iterator<Item = &Arc<str>> {
         let paths = self

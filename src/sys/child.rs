@@ -22,6 +22,8 @@ pub(crate) struct Setup {
     pub(crate) limits: Vec<(libc::__rlimit_resource_t, u64, u64)>,
     /// A Landlock ruleset to enter, if the kernel has it.
     pub(crate) landlock: Option<OwnedFd>,
+    /// Whether the command is to inherit no descriptor but standard input, output and error.
+    pub(crate) close_fds: bool,
     /// Capabilities that are given up.
     pub(crate) drop_caps: u64,
     /// Whether the listener must be sent, because it cannot be fetched with pidfd_getfd(2).
@@ -57,6 +59,8 @@ pub(crate) enum Step {
     DeathSignal = 1,
     /// setrlimit(2).
     Limits,
+    /// close_range(2).
+    CloseRange,
     /// prctl(PR_SET_NO_NEW_PRIVS).
     NoNewPrivs,
     /// capset(2).
@@ -75,6 +79,7 @@ impl Step {
         match self {
             Self::DeathSignal => "prctl(PR_SET_PDEATHSIG)",
             Self::Limits => "setrlimit",
+            Self::CloseRange => "close_range",
             Self::NoNewPrivs => "prctl(PR_SET_NO_NEW_PRIVS)",
             Self::Capabilities => "capset",
             Self::Landlock => "landlock_restrict_self",
@@ -87,6 +92,7 @@ impl Step {
         [
             Self::DeathSignal,
             Self::Limits,
+            Self::CloseRange,
             Self::NoNewPrivs,
             Self::Capabilities,
             Self::Landlock,
@@ -161,6 +167,9 @@ fn steps(setup: &Setup) -> std::result::Result<(), (Step, Errno)> {
         }
         unit(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into()).map_err(at(Step::NoNewPrivs))?;
     }
+    if setup.close_fds {
+        close_at_exec().map_err(at(Step::CloseRange))?;
+    }
     if setup.drop_caps != 0 {
         drop_caps(setup.drop_caps).map_err(at(Step::Capabilities))?;
     }
@@ -189,8 +198,15 @@ fn steps(setup: &Setup) -> std::result::Result<(), (Step, Errno)> {
     if acknowledged { Ok(()) } else { Err((Step::Filter, Errno::ECANCELED)) }
 }
 
+/// Has every descriptor but the standard streams closed by the exec: those that are still needed are open until then.
+pub(super) fn close_at_exec() -> Result<()> {
+    let (first, last, flags) = (3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    // SAFETY: plain numbers.
+    unit(unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, last, flags) })
+}
+
 /// Gives capabilities up for good: from the bounding set, and from every set of the thread.
-fn drop_caps(drop: u64) -> Result<()> {
+pub(super) fn drop_caps(drop: u64) -> Result<()> {
     for cap in (0..64).filter(|cap| drop & (1 << cap) != 0) {
         // SAFETY: plain numbers. EINVAL: a capability that this kernel does not have.
         match unit(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, cap, 0, 0, 0) }.into()) {

@@ -141,6 +141,23 @@ impl Proc {
         Ok(&buf[..len])
     }
 
+    /// Reads all of a text file of a thread, of at most `limit` bytes: `E2BIG`.
+    pub(crate) fn read_all(&self, tid: Pid, file: &str, limit: usize) -> Result<Vec<u8>> {
+        let mut size = 1 << 13;
+        loop {
+            let mut buf = vec![0; size];
+            let len = self.read(tid, file, &mut buf)?.len();
+            if len < size {
+                buf.truncate(len);
+                return Ok(buf);
+            }
+            if size > limit {
+                return Err(Errno::E2BIG);
+            }
+            size = (8 * size).min(limit + 1);
+        }
+    }
+
     /// The text of a link of a thread, such as `cwd`: for reports only.
     pub(crate) fn readlink(&self, tid: Pid, link: &str) -> Result<Vec<u8>> {
         let mut buf = vec![0; libc::PATH_MAX as usize];

@@ -9,6 +9,7 @@ pub(crate) mod fs;
 pub(crate) mod inherit;
 pub(crate) mod memory;
 pub(crate) mod net;
+pub(crate) mod outside;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod seccomp;

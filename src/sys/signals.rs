@@ -1,7 +1,8 @@
 //! What the command does with signals while another program runs in its place.
 //!
 //! Signals of the terminal go to the whole foreground group, so the program gets its own; the command only has to
-//! survive them. SIGTERM and SIGHUP are sent to the command alone and are passed on. All four get handlers, because
+//! survive them. SIGTERM and SIGHUP are sent to the command alone and are passed on. SIGUSR1 and SIGUSR2 are requests to
+//! the command itself. All get handlers, because
 //! exec turns a handler into the default (and leaves "ignored" alone), and because the signal mask stays as it was.
 #![allow(unsafe_code)]
 
@@ -56,6 +57,99 @@ impl Drop for Forward {
     fn drop(&mut self) {
         // The number must not be used once it can mean something else.
         TARGET.store(-1, Ordering::SeqCst);
+    }
+}
+
+/// What is asked for by a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// SIGUSR1: the processes of the sandbox.
+    Tree,
+    /// SIGUSR2: the same with their rules.
+    Rules,
+}
+
+/// The pipe's end that the handler writes to, or -1 as long as there is none.
+static REQUESTS: AtomicI32 = AtomicI32::new(-1);
+
+/// Requests that came while there was no pipe: those of a process that was forked belong to its next set.
+static UNHEARD: [AtomicBool; ASKED.len()] = [const { AtomicBool::new(false) }; ASKED.len()];
+
+const ASKED: [(libc::c_int, Request); 2] = [(libc::SIGUSR1, Request::Tree), (libc::SIGUSR2, Request::Rules)];
+
+/// The end of a [`Requests`], in place of a signal's number.
+const END: u8 = 0;
+
+/// Requests by SIGUSR1 and SIGUSR2, in the order in which they come. There is one set for the process.
+#[derive(Debug)]
+pub struct Requests {
+    reader: OwnedFd,
+    writer: OwnedFd,
+}
+
+impl Requests {
+    /// Sets the handlers up, in place of those of an older set. A signal that is ignored stays ignored.
+    pub fn install() -> io::Result<Self> {
+        // A handler must not wait: what does not fit, a pipe full of requests, is left out.
+        let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+        REQUESTS.store(writer.as_raw_fd(), Ordering::SeqCst);
+        for (signal, _) in ASKED {
+            handle(signal, ask)?;
+        }
+        for ((signal, _), unheard) in ASKED.into_iter().zip(&UNHEARD) {
+            if unheard.swap(false, Ordering::SeqCst) {
+                ask(signal);
+            }
+        }
+        Ok(Self { reader, writer })
+    }
+
+    /// Waits for the next one. `None` after [`Requests::end`].
+    pub fn next(&self) -> Option<Request> {
+        loop {
+            let mut byte = [END];
+            match nix::unistd::read(&self.reader, &mut byte) {
+                Ok(1) if byte[0] != END => {
+                    let asked = ASKED.iter().find(|(signal, _)| *signal == libc::c_int::from(byte[0]));
+                    if let Some((_, request)) = asked {
+                        return Some(*request);
+                    }
+                }
+                Err(nix::errno::Errno::EINTR) => {}
+                _ => return None,
+            }
+        }
+    }
+
+    /// Makes [`Requests::next`] return, after what was asked before.
+    pub fn end(&self) {
+        let _ = nix::unistd::write(&self.writer, &[END]);
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        // Another set may be in place by now.
+        let own = self.writer.as_raw_fd();
+        let _ = REQUESTS.compare_exchange(own, -1, Ordering::SeqCst, Ordering::SeqCst);
+    }
+}
+
+extern "C" fn ask(signal: libc::c_int) {
+    let byte = signal as u8;
+    let pipe = REQUESTS.load(Ordering::SeqCst);
+    if pipe < 0 {
+        for ((asked, _), unheard) in ASKED.into_iter().zip(&UNHEARD) {
+            unheard.fetch_or(asked == signal, Ordering::SeqCst);
+        }
+        return;
+    }
+    // SAFETY: write(2) of one byte may be called in a handler; errno is the thread's own, and put back.
+    unsafe {
+        let errno = *libc::__errno_location();
+        libc::write(pipe, (&raw const byte).cast(), 1);
+        *libc::__errno_location() = errno;
     }
 }
 

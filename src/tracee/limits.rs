@@ -47,6 +47,25 @@ impl Limit {
     }
 }
 
+/// Every limit in a `limits` file, by its resource: soft and hard. The kernel lists them in order, below a headline.
+pub(crate) fn all(text: &[u8]) -> Option<Vec<(libc::__rlimit_resource_t, u64, u64)>> {
+    // The names have spaces in them, and are as wide as the column.
+    const NAME: usize = 25;
+    let number = |word: &[u8]| match word {
+        b"unlimited" => Some(u64::MAX),
+        number => std::str::from_utf8(number).ok()?.parse().ok(),
+    };
+    let lines = text.split(|byte| *byte == b'\n').skip(1).filter(|line| !line.is_empty());
+    let limits: Option<Vec<_>> = (0..)
+        .zip(lines)
+        .map(|(resource, line)| {
+            let mut words = line.get(NAME..)?.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+            Some((resource, number(words.next()?)?, number(words.next()?)?))
+        })
+        .collect();
+    limits.filter(|limits| limits.len() == 16)
+}
+
 /// The soft limit of a process, by any of its threads.
 pub(crate) fn limit(proc: &Proc, pid: Pid, limit: Limit) -> Result<u64> {
     match process::limit(pid, limit.resource()) {
@@ -76,6 +95,20 @@ mod tests {
         assert_eq!(Limit::FileSize.parse(text), Some(u64::MAX));
         assert_eq!(Limit::Locks.parse(b"Max file locks            \n"), None);
         assert_eq!(Limit::Locks.parse(b"Max file locks            x\n"), None);
+    }
+
+    #[test]
+    fn all_limits_are_parsed() {
+        let (proc, this) = (Proc::open().unwrap(), Pid::new(std::process::id() as i32).unwrap());
+        let text = proc.read_all(this, "limits", 1 << 16).unwrap();
+        let limits = all(&text).unwrap();
+        for (resource, soft, _) in &limits {
+            assert_eq!(process::limit(this, *resource), Ok(*soft), "{resource}");
+        }
+        let (_, _, hard) = limits[libc::RLIMIT_NOFILE as usize];
+        assert_eq!(process::own_hard_limit(libc::RLIMIT_NOFILE), Ok(hard));
+        assert_eq!(all(&text[..text.len() / 2]), None);
+        assert_eq!(all(b""), None);
     }
 
     #[test]

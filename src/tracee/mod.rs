@@ -13,7 +13,7 @@ use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub(crate) use identity::{Identity, parent, status_mask, threads};
-pub(crate) use limits::{Limit, limit};
+pub(crate) use limits::{Limit, all as all_limits, limit};
 
 use crate::sys::fs::{self, Proc};
 use crate::sys::memory::Access;

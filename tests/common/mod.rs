@@ -118,7 +118,12 @@ impl Env {
         self.programs.compile(name, &[]).unwrap_or_else(|said| panic!("{said}"))
     }
 
-    /// The same as a 32-bit program. None, and the reason is printed, where such programs cannot be made.
+    /// A library of `tests/programs`, to be loaded.
+    pub fn program_lib(&self, name: &str) -> PathBuf {
+        self.programs.compile(name, &["-shared", "-fPIC"]).unwrap_or_else(|said| panic!("{said}"))
+    }
+
+    /// A program of `tests/programs` for 32 bits. None, and the reason is printed, where such programs cannot be made.
     pub fn program32(&self, name: &str) -> Option<PathBuf> {
         if !cfg!(target_arch = "x86_64") {
             eprintln!("skipped: not an x86 machine");
@@ -250,6 +255,8 @@ impl Run<'_> {
                 command.env_remove(name);
             }
         }
+        // Set by cargo, for itself.
+        command.env_remove("LD_LIBRARY_PATH");
         command.env("LC_ALL", "C").envs(self.set.iter().map(|(name, value)| (name, value)));
         command.current_dir(&self.dir).process_group(0);
         (command, log)

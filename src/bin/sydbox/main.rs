@@ -7,6 +7,7 @@ mod options;
 mod output;
 mod plan;
 mod rules;
+mod tree;
 
 use std::env;
 use std::ffi::OsString;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 use clap::ArgMatches;
 use sydbox::command::Forward;
-use sydbox::{Repeater, Sandbox, SandboxBuilder, Sink, Status};
+use sydbox::{Repeater, Sandbox, SandboxBuilder, Sink, Status, Tree};
 
 use crate::failure::{FAILED, Failure};
 use crate::plan::Environment;
@@ -72,8 +73,11 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let place = output::Place::open(matches, &environment)?;
     let violations = Arc::new(Repeater::new(place.sink()?));
     builder.violations(Arc::clone(&violations) as Arc<dyn Sink>);
-    let ended = supervise(&builder, command, || {
+    let ended = supervise(&builder, command, |processes| {
         // Where no thread can be had for reports, the rest of the tree is refused in silence.
+        if let Some(Err(failure)) = place.text().map(|out| tree::Reporter::start(out, processes)) {
+            log::debug!("the processes of the sandbox cannot be asked for: {}", failure.text);
+        }
         Arc::new(Repeater::new(place.sink().unwrap_or_else(|_| Arc::new(output::Nowhere))))
     });
     violations.flush();
@@ -84,15 +88,17 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
 fn supervise(
     builder: &SandboxBuilder,
     command: Command,
-    sink_left_behind: impl FnOnce() -> Arc<dyn Sink>,
+    sink_left_behind: impl FnOnce(Tree) -> Arc<dyn Sink>,
 ) -> Result<ExitCode, Failure> {
     let mut signals =
         Forward::install().map_err(|error| Failure::new(format!("cannot handle signals: {error}")))?;
+    let reporter = tree::Reporter::install()?;
     let sandbox = builder.build()?;
     let mut child = sandbox.spawn(command)?;
     if let Err(error) = signals.to(child.id()) {
         log::debug!("signals are not passed on to process {}: {error}", child.id());
     }
+    let reporter = reporter.watch(child.tree())?;
     let status = child.wait()?;
     let code = match child.violation_exit_code(status) {
         Some(code) => code as u8,
@@ -100,7 +106,10 @@ fn supervise(
     };
     if child.is_running() {
         drop(signals);
-        child.detach(sink_left_behind)?;
+        // No thread of ours may hold anything when the process forks.
+        reporter.stop();
+        let processes = child.tree();
+        child.detach(|| sink_left_behind(processes))?;
     }
     Ok(ExitCode::from(code))
 }

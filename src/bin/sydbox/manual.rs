@@ -41,7 +41,9 @@ const EXIT_STATUS: &[(&str, &str)] = &[
 
 const SIGNALS: &str = "SIGTERM and SIGHUP are passed on to the command. Signals of the terminal reach the command as they \
 would without sydbox. If sydbox is killed, the command is killed too, and what it left behind can do nothing that is \
-sandboxed.";
+sandboxed. SIGUSR1 makes sydbox write the processes of the sandbox to its standard error, with the modes and the lock of each; \
+SIGUSR2 their rules as well. A supervisor that stays behind for what the command left writes them to the log (-o, --log-fd), \
+unless that is in JSON.";
 
 const MAGIC: &str = "In a profile or after -m as they are; in the sandbox as a stat of the name below /dev/sydbox, as in \
 test -e /dev/sydbox/core/sandbox/network:deny. Where an option can be asked, a ? in place of the value does it.";

@@ -103,6 +103,8 @@ fn running() -> Vec<Arg> {
         group(flag("lock", 'l')).visible_short_alias('L').help("Lock magic before COMMAND starts"),
         group(flag("exit-with-eldest", 'X'))
             .help("Exit when COMMAND does; do not wait for what it left behind"),
+        group(Arg::new("close-fds").long("close-fds").action(ArgAction::SetTrue))
+            .help("Hand down standard input, output and error only, no other open descriptor"),
         group(flag("dry-run", 'n')).help("Decide and report, refuse nothing"),
         group(Arg::new("require-backstop").long("require-backstop").action(ArgAction::SetTrue))
             .help("Do not start without a second lock (Landlock)"),

@@ -96,6 +96,12 @@ impl Place {
         Ok(Self { file, json, coloured })
     }
 
+    /// Where text can go beside the violations; none where there is no file, or none for text.
+    pub(crate) fn text(&self) -> Option<Box<dyn Write + Send>> {
+        let file = self.file.as_ref().filter(|_| !self.json)?;
+        Some(Box::new(file.try_clone().ok()?))
+    }
+
     /// A sink that writes there, with a thread of its own.
     pub(crate) fn sink(&self) -> Result<Arc<dyn Sink>, Failure> {
         let failed = |error| Failure::new(format!("cannot start to report: {error}"));

@@ -207,6 +207,7 @@ fn from_options(matches: &ArgMatches, cwd: &Path) -> Result<Vec<Step>, Failure> 
         ("disable-sandbox-path", Some(magic("core/sandbox/write:off"))),
         ("allow-successful-bind", Some(magic("core/whitelist/successful_bind:true"))),
         ("exit-with-eldest", Some(magic("core/trace/exit_wait_all:false"))),
+        ("close-fds", Some(magic("core/trace/close_fds:true"))),
         ("lock", Some(Step::Lock)),
         ("arm", Some(Step::ArmRead)),
     ] {

@@ -99,7 +99,7 @@ fn requests_and_commands() {
             (0, 0, allow),
             (1030, 3, allow),
             (libc::F_SETOWN, 0, allow),
-            (libc::F_SETOWN, 1, Verdict::Errno(eperm).value()),
+            (libc::F_SETOWN, 1, Verdict::Notify.value()),
             (libc::F_SETOWN, u64::MAX, Verdict::Errno(eperm).value()),
             (10, 9, Verdict::Errno(eperm).value()),
             (15, 0x1000, Verdict::Errno(eperm).value()),
@@ -108,7 +108,7 @@ fn requests_and_commands() {
             assert_eq!(answer(&NOTHING, abi, "fcntl", &[3, command as u64, argument]), expected, "{command}");
         }
     }
-    assert_eq!(answer(&NOTHING, Abi::I386, "fcntl64", &[3, 8, 1]), Verdict::Errno(eperm).value());
+    assert_eq!(answer(&NOTHING, Abi::I386, "fcntl64", &[3, 8, 1]), Verdict::Notify.value());
 }
 
 #[test]
@@ -183,14 +183,15 @@ fn sockets_and_options() {
 #[test]
 fn oneself_and_others() {
     let (allow, eperm) = (Verdict::Allow.value(), Verdict::Errno(libc::EPERM).value());
+    let notify = Verdict::Notify.value();
     for abi in Abi::ALL {
         for name in ["sched_setscheduler", "sched_setparam", "sched_setattr", "migrate_pages", "move_pages"] {
             assert_eq!(answer(&NOTHING, abi, name, &[0]), allow, "{name}");
-            assert_eq!(answer(&NOTHING, abi, name, &[1]), eperm, "{name}");
+            assert_eq!(answer(&NOTHING, abi, name, &[1]), notify, "{name}");
         }
         for (name, process) in [("setpriority", 0), ("ioprio_set", 1)] {
             assert_eq!(answer(&NOTHING, abi, name, &[process, 0]), allow, "{name}");
-            assert_eq!(answer(&NOTHING, abi, name, &[process, 77]), eperm, "{name}");
+            assert_eq!(answer(&NOTHING, abi, name, &[process, 77]), notify, "{name}");
             assert_eq!(answer(&NOTHING, abi, name, &[process + 1, 0]), eperm, "{name}");
             assert_eq!(answer(&NOTHING, abi, name, &[process + 2, 0]), eperm, "{name}");
         }

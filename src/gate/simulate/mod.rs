@@ -289,13 +289,14 @@ fn g4_argument_width() {
         for high in [0, 1 << 32, GARBAGE, u64::MAX << 32] {
             assert_eq!(answer(&NOTHING, abi, "ioctl", &[0, 0x5412 | high]), eperm, "TIOCSTI");
             assert_eq!(answer(&NOTHING, abi, "clone", &[0x1000_0000 | high]), eperm, "CLONE_NEWUSER");
-            assert_eq!(answer(&NOTHING, abi, "fcntl", &[0, 8 | high, 1]), eperm, "F_SETOWN");
+            assert_eq!(answer(&NOTHING, abi, "fcntl", &[0, 8 | high, 1]), notify, "F_SETOWN");
+            assert_eq!(answer(&NOTHING, abi, "fcntl", &[0, 8 | high, 0xffff_fffe | high]), eperm, "a group");
             assert_eq!(answer(&WRITE, abi, "openat", &[0, 0, 0o100 | high]), notify, "O_CREAT");
             assert_eq!(answer(&WRITE, abi, "openat", &[0, 0, high]), allow, "O_RDONLY");
             assert_eq!(answer(&NETWORK, abi, "socket", &[2 | high, 1 | high, high]), allow, "TCP");
             assert_eq!(answer(&NETWORK, abi, "socket", &[17 | high, 1, 0]), notify, "AF_PACKET");
             // An int that is negative when the kernel cuts it, and one that is zero.
-            assert_eq!(answer(&NOTHING, abi, "sched_setaffinity", &[0xffff_ffff | high]), eperm);
+            assert_eq!(answer(&NOTHING, abi, "sched_setaffinity", &[0xffff_ffff | high]), notify);
             assert_eq!(answer(&NOTHING, abi, "sched_setaffinity", &[high]), allow);
         }
     }
@@ -314,7 +315,8 @@ fn g4_argument_width() {
     }
     let pretend = Verdict::Errno(0).value();
     assert_eq!(answer(&NOTHING, Abi::X86_64, "prlimit64", &[0, 10, 1 << 32]), pretend);
-    assert_eq!(answer(&NOTHING, Abi::X86_64, "prlimit64", &[7, 7, 1 << 32]), eperm);
+    assert_eq!(answer(&NOTHING, Abi::X86_64, "prlimit64", &[7, 7, 1 << 32]), Verdict::Notify.value());
+    assert_eq!(answer(&NOTHING, Abi::X86_64, "prlimit64", &[7, 10, 1 << 32]), pretend);
     assert_eq!(answer(&NOTHING, Abi::X86_64, "prlimit64", &[7, 7, 0, 1]), allow);
     assert_eq!(answer(&NOTHING, Abi::X86_64, "prctl", &[4, 0]), pretend);
     assert_eq!(answer(&NOTHING, Abi::X86_64, "prctl", &[4, 1 << 32]), allow, "the kernel says EINVAL");

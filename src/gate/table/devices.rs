@@ -114,8 +114,8 @@ pub(super) static ROWS: &[Row] = &[
         Allow,
     )
     .call(Call::new(Op::FsIoctl, At::fd(0)).value(1)),
-    Row::new("fcntl", FCNTL, CONTROL),
-    Row::new("fcntl64", FCNTL, CONTROL),
+    Row::new("fcntl", FCNTL, CONTROL).call(OWNER),
+    Row::new("fcntl64", FCNTL, CONTROL).call(OWNER),
 ];
 
 const F_SETSIG: u32 = 10;
@@ -131,11 +131,15 @@ macro_rules! harmless {
     ($($command:expr),*) => { [$(Rule::when(&[Cond::is(1, $command as u32)], Allow)),*] };
 }
 
+const OWNER: Call = Call::new(Op::Owner, At::NONE).value(2);
+
 /// A descriptor's owner gets the signals that its events send, and no check is made at the time of the
-/// event that could stop them. Taking the owner away and choosing SIGIO (both zero) is harmless.
+/// event that could stop them: so it can only be the caller. Taking the owner away and choosing SIGIO (both zero) is harmless.
 static FCNTL: &[Rule] = &[
     Rule::when(&[Cond::is(1, libc::F_SETOWN as u32), Cond::is(2, 0)], Allow),
-    Rule::when(&[Cond::is(1, libc::F_SETOWN as u32)], SIGNALS),
+    // The sign is that of a group.
+    Rule::when(&[Cond::is(1, libc::F_SETOWN as u32), Cond::any(2, 1 << 31)], SIGNALS),
+    Rule::when(&[Cond::is(1, libc::F_SETOWN as u32)], Notify(Class::Number)),
     Rule::when(&[Cond::is(1, F_SETSIG), Cond::is(2, 0)], Allow),
     Rule::when(&[Cond::is(1, F_SETSIG)], SIGNALS),
     Rule::when(&[Cond::is(1, F_SETOWN_EX)], SIGNALS),

@@ -111,8 +111,8 @@ pub(super) static ROWS: &[Row] = &[
     Row::allow("fstat"),
     Row::allow("fstat64"),
     // Executing, which the kernel alone can do.
-    Row::notify("execve", Class::Exec, Call::new(Op::Exec, At::path(0))),
-    Row::notify("execveat", Class::Exec, Call::new(Op::Exec, At::dirfd(0, 1)).flags(4)),
+    Row::notify("execve", Class::Exec, Call::new(Op::Exec, At::path(0)).value(2)),
+    Row::notify("execveat", Class::Exec, Call::new(Op::Exec, At::dirfd(0, 1)).flags(4).value(3)),
     // Looking.
     Row::notify("chdir", Class::Read, Call::new(Op::Chdir, At::path(0))),
     Row::notify("fchdir", Class::Read, Call::new(Op::Chdir, At::fd(0))),

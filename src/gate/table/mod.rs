@@ -16,7 +16,7 @@ mod network;
 mod process;
 mod refused;
 
-use super::row::Row;
+use super::row::{Action, Opening, Row};
 
 /// The families.
 static FAMILIES: [&[Row]; 10] = [
@@ -35,6 +35,25 @@ static FAMILIES: [&[Row]; 10] = [
 /// All rows.
 pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
     FAMILIES.into_iter().flatten()
+}
+
+/// A call that a profile may open.
+pub(crate) fn opened(name: &str) -> Option<(&'static str, Opening)> {
+    openable().find(|(openable, _)| *openable == name)
+}
+
+/// Every call that a profile may open.
+pub(crate) fn openable() -> impl Iterator<Item = (&'static str, Opening)> {
+    rows().filter_map(|row| Some((row.name, row.opening?)))
+}
+
+/// Why a call cannot be opened, if there is such a call.
+pub(crate) fn closed(name: &str) -> Option<&'static str> {
+    let row = rows().find(|row| row.name == name)?;
+    match row.otherwise {
+        Action::Refuse(_, why) if row.rules.is_empty() => Some(why),
+        _ => Some("it is not among those that are refused whatever their arguments"),
+    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ const CLONE_FS: u32 = libc::CLONE_FS as u32;
 const RLIMIT_LOCKS: u32 = 10;
 
 const NAMESPACE: Action = Refuse(Errno::EPERM, "in another namespace names mean something else");
-const OTHERS: Action = Refuse(Errno::EPERM, "the process could be outside, or the supervisor");
+const OTHERS: Action = Refuse(Errno::EPERM, "one of them could be outside, or the supervisor");
 /// The kernel lost interest in the limit in 2.4.25, so nothing can tell the difference.
 const TAG: Action = Pretend("the limit is where the sandbox keeps the state of the process");
 
@@ -45,13 +45,25 @@ const fn identity(name: &'static str) -> Row {
     Row::notify(name, Class::Identity, Call::new(Op::Identity, At::NONE))
 }
 
-/// Allowed for the caller itself, which these calls name with a zero.
-macro_rules! only_self {
+const NUMBER: Action = Action::Notify(Class::Number);
+
+/// Allowed for the caller itself, which these calls name with a zero, and for what turns out to be of its tree.
+macro_rules! in_tree {
     ($name:literal, pid: $pid:literal) => {
-        Row::new($name, &[Rule::when(&[Cond::not_zero($pid)], OTHERS)], Allow)
+        Row::new($name, &[Rule::when(&[Cond::not_zero($pid)], NUMBER)], Allow)
+            .call(Call::new(Op::Adjust, At::NONE).value($pid))
     };
+    // Of the ways to say whom, only one process: the supervisor may be of the group, and is of the user.
     ($name:literal, which: $which:literal) => {
-        Row::new($name, &[Rule::when(&[Cond::is(0, $which), Cond::is(1, 0)], Allow)], OTHERS)
+        Row::new(
+            $name,
+            &[
+                Rule::when(&[Cond::is(0, $which), Cond::is(1, 0)], Allow),
+                Rule::when(&[Cond::is(0, $which)], NUMBER),
+            ],
+            OTHERS,
+        )
+        .call(Call::new(Op::Adjust, At::NONE).value(1))
     };
 }
 
@@ -138,23 +150,37 @@ pub(super) static ROWS: &[Row] = &[
     Row::new(
         "prlimit64",
         &[
-            Rule::when(&[Cond::not_zero(0), Cond::NotNull { arg: 2 }], OTHERS),
             Rule::when(&[Cond::is(1, RLIMIT_LOCKS), Cond::NotNull { arg: 2 }], TAG),
+            Rule::when(&[Cond::not_zero(0), Cond::NotNull { arg: 2 }], NUMBER),
+        ],
+        Allow,
+    )
+    .call(Call::new(Op::Adjust, At::NONE).value(0)),
+    // Priorities and places, with which a process could starve the supervisor.
+    in_tree!("setpriority", which: 0),
+    in_tree!("ioprio_set", which: 1),
+    in_tree!("sched_setscheduler", pid: 0),
+    in_tree!("sched_setparam", pid: 0),
+    in_tree!("sched_setattr", pid: 0),
+    in_tree!("sched_setaffinity", pid: 0),
+    in_tree!("migrate_pages", pid: 0),
+    in_tree!("move_pages", pid: 0),
+    // Filters of one's own can only be stricter, but for a listener: it could answer in place of the supervisor. The
+    // errno is that of a kernel that has one listener for a process.
+    Row::new(
+        "seccomp",
+        &[Rule::when(&[Cond::is(0, SECCOMP_SET_MODE_FILTER), Cond::any(1, NEW_LISTENER)], LISTENER)],
+        Allow,
+    ),
+    // All bits: only a question.
+    Row::new(
+        "personality",
+        &[
+            Rule::when(&[Cond::is(0, u32::MAX)], Allow),
+            Rule::when(&[Cond::any(0, READ_IMPLIES_EXEC)], EXECUTABLE),
         ],
         Allow,
     ),
-    // Priorities and places, with which a process could starve the supervisor.
-    only_self!("setpriority", which: 0),
-    only_self!("ioprio_set", which: 1),
-    only_self!("sched_setscheduler", pid: 0),
-    only_self!("sched_setparam", pid: 0),
-    only_self!("sched_setattr", pid: 0),
-    only_self!("sched_setaffinity", pid: 0),
-    only_self!("migrate_pages", pid: 0),
-    only_self!("move_pages", pid: 0),
-    // Filters of one's own can only be stricter.
-    Row::allow("seccomp"),
-    Row::allow("personality"),
     // Hands out descriptors of files, opened by the kernel, unless it reports mere names (FAN_REPORT_FID).
     Row::new(
         "fanotify_init",
@@ -166,6 +192,12 @@ pub(super) static ROWS: &[Row] = &[
     ),
     Row::allow("fanotify_mark"),
 ];
+
+const SECCOMP_SET_MODE_FILTER: u32 = libc::SECCOMP_SET_MODE_FILTER;
+const NEW_LISTENER: u32 = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32;
+const LISTENER: Action = Refuse(Errno::EBUSY, "another listener would answer for the supervisor");
+const READ_IMPLIES_EXEC: u32 = libc::READ_IMPLIES_EXEC as u32;
+const EXECUTABLE: Action = Refuse(Errno::EPERM, "all that can be read could be executed");
 
 const FAN_CLASS_CONTENT: u32 = 4;
 const FAN_CLASS_PRE_CONTENT: u32 = 8;

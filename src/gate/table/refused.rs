@@ -1,6 +1,10 @@
 //! Calls that fail, whatever their arguments.
 //!
 //! Most of them the kernel refuses without a capability anyway; a sandbox that root starts has those.
+//!
+//! A profile can open a row that says what that costs. The others stay closed: they get round what is mediated (rings, handles),
+//! change what names mean for the caller and not for the supervisor (mounts, roots), could hold the supervisor up, or would
+//! gain nothing, because the tree has not the capability.
 #![forbid(unsafe_code)]
 
 use nix::errno::Errno;
@@ -14,6 +18,12 @@ const MODULE: &str = "it puts code into the kernel";
 const CLOCK: &str = "the clock belongs to the whole system";
 const KEYS: &str = "keys are shared with the user's other processes, and a request runs a program outside";
 const RING: &str = "it opens and connects without a system call that could be mediated";
+const LENDS: &str = "a process can act through any other of the sandbox's, also one that may do more";
+const READS: &str = "a process can look into any other of the sandbox's";
+const SLOWS: &str = "a process can slow any other of the sandbox's down";
+const SHARED: &str = "keys of the user's other processes can be read and changed";
+const OWN: &str = "a program that confines itself so is not confined in what is mediated";
+const KERNEL: &str = "more of the kernel can be attacked";
 const GONE: &str = "there is no such call any more";
 
 const fn eperm(name: &'static str, why: &'static str) -> Row {
@@ -27,16 +37,18 @@ const fn enosys(name: &'static str, why: &'static str) -> Row {
 
 pub(super) static ROWS: &[Row] = &[
     // Other processes.
-    eperm("ptrace", OUTSIDE),
-    eperm("process_vm_readv", OUTSIDE),
-    eperm("process_vm_writev", OUTSIDE),
-    eperm("process_madvise", OUTSIDE),
-    eperm("pidfd_getfd", OUTSIDE),
-    eperm("kcmp", OUTSIDE),
+    eperm("ptrace", OUTSIDE).openable_in_domain(LENDS),
+    eperm("process_vm_readv", OUTSIDE).openable_in_domain(READS),
+    eperm("process_vm_writev", OUTSIDE).openable_in_domain(LENDS),
+    eperm("process_madvise", OUTSIDE).openable_in_domain(SLOWS),
+    eperm("pidfd_getfd", OUTSIDE).openable_in_domain(LENDS),
+    eperm("kcmp", OUTSIDE).openable_in_domain(READS),
     enosys("userfaultfd", "it stalls whoever reads the memory, the supervisor too"),
-    enosys("memfd_secret", "the supervisor could not read arguments there"),
+    enosys("memfd_secret", "the supervisor could not read arguments there")
+        .openable("calls that are mediated fail if their arguments lie there"),
     // Files without a path.
-    Row::refuse("name_to_handle_at", Errno::EOPNOTSUPP, "a handle names a file without a path"),
+    Row::refuse("name_to_handle_at", Errno::EOPNOTSUPP, "a handle names a file without a path")
+        .openable("nothing, as long as no handle can be opened; programs may count on that"),
     eperm("open_by_handle_at", "a handle opens a file, a process or a namespace without a path"),
     enosys("io_uring_setup", RING),
     enosys("io_uring_enter", RING),
@@ -60,17 +72,19 @@ pub(super) static ROWS: &[Row] = &[
         "landlock_create_ruleset",
         Errno::EOPNOTSUPP,
         "mediated calls would escape a domain made inside the sandbox",
-    ),
+    )
+    .openable(OWN),
     eperm("lsm_set_self_attr", "mediated calls would escape a security context taken inside the sandbox")
-        .number(Number::Everywhere(460)),
+        .number(Number::Everywhere(460))
+        .openable(OWN),
     // Keys.
-    enosys("add_key", KEYS),
-    enosys("request_key", KEYS),
-    enosys("keyctl", KEYS),
+    enosys("add_key", KEYS).openable(SHARED),
+    enosys("request_key", KEYS).openable(SHARED),
+    enosys("keyctl", KEYS).openable(SHARED),
     // The whole system.
-    eperm("bpf", SYSTEM),
-    eperm("perf_event_open", SYSTEM),
-    eperm("syslog", SYSTEM),
+    eperm("bpf", SYSTEM).openable(KERNEL),
+    eperm("perf_event_open", SYSTEM).openable_in_domain(KERNEL),
+    eperm("syslog", SYSTEM).openable("what the kernel logged can be read, where it is not restricted"),
     eperm("reboot", SYSTEM),
     eperm("acct", SYSTEM),
     eperm("swapon", SYSTEM),

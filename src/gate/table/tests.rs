@@ -154,6 +154,36 @@ fn ids_of_16_bits() {
     }
 }
 
+/// Who opens one of these has to be told what it costs; what gets round mediation cannot be opened at all.
+#[test]
+fn only_what_is_refused_can_be_opened() {
+    for row in rows() {
+        let Some(opening) = row.opening else { continue };
+        assert!(row.rules.is_empty() && matches!(row.otherwise, Action::Refuse(..)), "{}", row.name);
+        assert!(!opening.cost.is_empty() && !opening.cost.ends_with('.'), "{}", row.name);
+    }
+    for name in "io_uring_setup open_by_handle_at open_tree mount chroot setns clone3 userfaultfd init_module"
+        .split(' ')
+    {
+        assert!(super::opened(name).is_none() && super::closed(name).is_some(), "{name}");
+    }
+    for name in ["ptrace", "process_vm_writev", "pidfd_getfd"] {
+        assert!(super::opened(name).is_some_and(|(_, opening)| opening.needs_domain), "{name}");
+    }
+    assert_eq!(super::closed("no_such_call"), None);
+}
+
+/// The program that tries what is refused tries all of it.
+#[test]
+fn every_refusal_is_tried() {
+    let program = include_str!("../../../tests/programs/refused.c");
+    let refused =
+        super::refused::ROWS.iter().chain(rows().filter(|row| ["setns", "clone3"].contains(&row.name)));
+    for row in refused {
+        assert!(program.contains(&format!("TRY({},", row.name)), "{}", row.name);
+    }
+}
+
 /// The calls of threats that change the file system, which no later edit may lose.
 #[test]
 fn writers_are_mediated() {

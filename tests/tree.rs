@@ -1,0 +1,245 @@
+//! The processes of a sandbox, asked for through the library and by signals.
+#![cfg(feature = "cli")]
+#![forbid(unsafe_code)]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+
+use common::{Env, Running};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sydbox::{Process, Sandbox};
+
+/// Two processes in different states, one of them locked; both end with their input.
+const TWO: &str = "test -e /dev/sydbox/core/sandbox/network:local; test -e /dev/sydbox/allowlist/exec+/usr/a*
+    exec 3<&0
+    sh -c 'test -e /dev/sydbox/denylist/write+/secret/***; test -e /dev/sydbox/lock; echo ready; read x; :' <&3 &
+    read x; wait";
+
+fn modes(process: &Process) -> Vec<&'static str> {
+    process.modes.iter().map(|(_, mode)| *mode).chain([process.lock]).collect()
+}
+
+#[test]
+fn the_library_lists_them() {
+    let mut builder = Sandbox::builder();
+    builder.magic("core/sandbox/write:deny").unwrap().magic("allowlist/write+/dev/***").unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", TWO]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = builder.build().unwrap().spawn(command).unwrap();
+    let mut stdin = child.take_stdin().unwrap();
+    let mut ready = String::new();
+    BufReader::new(child.take_stdout().unwrap()).read_line(&mut ready).unwrap();
+    assert_eq!(ready, "ready\n");
+    let list = child.processes();
+    let [eldest, other] = &list[..] else { panic!("{list:#?}") };
+    assert_eq!((eldest.pid, other.parent), (child.id(), child.id()));
+    assert_eq!((&eldest.comm[..], &other.comm[..]), (&b"sh"[..], &b"sh"[..]));
+    assert_eq!(modes(eldest), ["off", "off", "deny", "local", "off"]);
+    assert_eq!(modes(other), ["off", "off", "deny", "local", "on"]);
+    let rules = |process: &Process| process.rules.iter().map(|rule| rule.to_string()).collect::<Vec<_>>();
+    assert_eq!(rules(eldest), ["allowlist/exec+/usr/a*", "allowlist/write+/dev/***"]);
+    assert_eq!(
+        rules(other),
+        ["allowlist/exec+/usr/a*", "allowlist/write+/dev/***", "denylist/write+/secret/***"]
+    );
+    let tree = child.tree();
+    stdin.write_all(b"1\n2\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(tree.processes().is_empty());
+}
+
+/// Sends the signal to the command and reads its report: as many lines as it announces, and those of rules after them.
+fn report(running: &mut Running, signal: Signal, until: &str) -> Vec<String> {
+    kill(Pid::from_raw(running.child.id() as i32), signal).unwrap();
+    let stderr = running.child.stderr.as_mut().unwrap();
+    let mut text = Vec::new();
+    while !String::from_utf8_lossy(&text).contains(until) {
+        let mut byte = [0];
+        assert_eq!(stderr.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&text));
+        text.push(byte[0]);
+    }
+    String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn signals_print_them() {
+    let env = Env::new();
+    let mut running = env.sh(TWO).deny().rule("allowlist/write+/dev/***").start();
+    let mut ready = [0; 6];
+    running.child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    let lines = report(&mut running, Signal::SIGUSR1, "lock:on\n");
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(lines[0], "sydbox: processes: 2");
+    let words = |line: &str| line.split_whitespace().skip(2).map(str::to_owned).collect::<Vec<_>>();
+    let modes = ["sh", "exec:off", "read:off", "write:deny", "network:local"];
+    assert_eq!(words(&lines[1]), [&modes[..], &["lock:off"]].concat());
+    assert_eq!(words(&lines[2]), [&modes[..], &["lock:on"]].concat());
+    assert!(lines[2].starts_with("sydbox:   ") && !lines[1].starts_with("sydbox:  "), "{lines:?}");
+
+    let lines = report(&mut running, Signal::SIGUSR2, "denylist/write+/secret/***\n");
+    let rules: Vec<&str> =
+        lines.iter().filter(|line| line.contains('+')).map(|line| line[8..].trim()).collect();
+    let (exec, write) = ("allowlist/exec+/usr/a*", "allowlist/write+/dev/***");
+    assert_eq!(rules, [exec, write, exec, write, "denylist/write+/secret/***"], "{lines:?}");
+
+    // Asked more often than a pipe holds, it goes on.
+    let pid = Pid::from_raw(running.child.id() as i32);
+    (0..100).for_each(|_| kill(pid, Signal::SIGUSR1).unwrap());
+    running.child.stdin.as_mut().unwrap().write_all(b"1\n2\n").unwrap();
+    running.finish().succeeded();
+}
+
+/// The supervisor that stays behind answers to the log.
+#[test]
+fn who_stays_behind_prints_them_too() {
+    let env = Env::new();
+    let log = env.path("log");
+    let script = "mkfifo ok/fifo; setsid sh -c 'test -e /dev/sydbox/core/sandbox/network:deny; echo $$ >ok/pid; \
+                  read x <ok/fifo; echo $x >ok/after; echo >no/after' <&- >&- 2>&- &";
+    let mut command = Command::new(common::sydbox());
+    command.args(["-X", "-o"]).arg(&log).args(["-m", "core/sandbox/write:deny", "-m"]);
+    command.arg(format!("allowlist/write+{}", env.text("ok/***"))).args(["--", "sh", "-c", script]);
+    let status = command.current_dir(env.path("")).status().unwrap();
+    assert!(status.success());
+    assert!(common::becomes(
+        || std::fs::read_to_string(env.path("ok/pid")).is_ok_and(|text| text.ends_with('\n'))
+    ));
+    let left = std::fs::read_to_string(env.path("ok/pid")).unwrap();
+    // It is the only other process that has this log open.
+    let has_log = |pid: &String| {
+        std::fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|fds| {
+            fds.flatten().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target == log))
+        })
+    };
+    let pids =
+        std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
+    let supervisors: Vec<String> = pids.filter(has_log).collect();
+    let [supervisor] = &supervisors[..] else { panic!("{supervisors:?}") };
+    kill(Pid::from_raw(supervisor.parse().unwrap()), Signal::SIGUSR2).unwrap();
+    let read = || std::fs::read_to_string(&log).unwrap_or_default();
+    assert!(common::becomes(|| read().contains("/ok/***")), "{}", read());
+    let text = read();
+    assert!(
+        text.contains("sydbox: processes: 1\n") && text.contains(&format!("sydbox: {} sh ", left.trim())),
+        "{text}"
+    );
+    assert!(text.contains("write:deny network:deny lock:off"), "{text}");
+    std::fs::write(env.path("ok/fifo"), "go\n").unwrap();
+    assert!(common::becomes(|| read().contains("no/after")), "{}", read());
+    assert!(env.path("ok/after").exists() && !env.path("no/after").exists());
+}
+
+/// The command exits as its command does: with its code, or with 128 and its signal as from a shell.
+#[test]
+fn it_exits_as_its_command() {
+    let env = Env::new();
+    for end in [
+        "exit 0",
+        "exit 1",
+        "exit 7",
+        "exit 125",
+        "exit 255",
+        "kill -TERM $$",
+        "kill -KILL $$",
+        "kill -USR1 $$",
+    ] {
+        let status = env.sh(end).output().status;
+        let expected = status.code().or(status.signal().map(|signal| 128 + signal));
+        assert_eq!(env.sh(end).mediated().output().status.code(), expected, "{end}");
+        // Whatever it leaves behind, waited for or not.
+        for options in [&[][..], &["-X"]] {
+            let run = env.sh(&format!("exec 3<&0; cat <&3 >&- 2>&- & {end}")).mediated();
+            let run = options.iter().fold(run, |run, option| run.option(option));
+            assert_eq!(run.output().status.code(), expected, "{end} {options:?}");
+        }
+    }
+    assert_eq!(env.run("/nonexistent").mediated().output().status.code(), Some(127));
+    assert_eq!(env.run("/etc/passwd").mediated().output().status.code(), Some(126));
+}
+
+/// `core/violation/exit_code`, of whoever the violation was, and only if there was one.
+#[test]
+fn violations_show_in_the_exit_code() {
+    let env = Env::new();
+    for (code, end, clean, violated) in [
+        (-1, "exit 3", 3, 3),
+        (0, "exit 3", 3, 128 + 3),
+        (0, "exit 0", 0, 128),
+        (0, "kill -TERM $$", 128 + 15, 128 + 15),
+        (99, "exit 3", 3, 99),
+        (99, "kill -TERM $$", 128 + 15, 99),
+    ] {
+        let run = |what: &str| {
+            let rule = format!("core/violation/exit_code:{code}");
+            env.sh(&format!("(: >{what}) 2>/dev/null; {end}"))
+                .sandboxed()
+                .rule(rule)
+                .rule("allowlist/write+/dev/null")
+        };
+        assert_eq!(run("ok/file").output().status.code(), Some(clean), "{code} {end}");
+        assert_eq!(run("no/file").output().status.code(), Some(violated), "{code} {end}");
+        // Also by one that is not waited for otherwise, and by a dry run.
+        assert_eq!(run("no/file").option("--dry-run").output().status.code(), Some(violated), "{code} {end}");
+    }
+}
+
+/// `core/violation/decision`: the process, or all of them, and nobody else.
+#[test]
+fn a_violation_can_kill() {
+    let env = Env::new();
+    let script = "setsid sh -c 'echo $$ >ok/daemon; exec sleep 1000' >&- 2>&- & \
+        while ! test -s ok/daemon; do :; done; \
+        sh -c ': >no/file; echo on'; echo \"$?\"; kill $(cat ok/daemon) && echo killed";
+    let run = |decision: &str| {
+        let _ = std::fs::remove_file(env.path("ok/daemon"));
+        env.sh(script).sandboxed().rule(format!("core/violation/decision:{decision}")).output()
+    };
+    assert_eq!(run("deny").stdout, "2\nkilled\n");
+    assert_eq!(run("kill").stdout, "137\nkilled\n");
+    let all = run("killall");
+    assert_eq!((all.stdout.as_str(), all.status.code()), ("", Some(137)), "{all:?}");
+    let daemon = std::fs::read_to_string(env.path("ok/daemon")).unwrap();
+    // Nobody may have waited for it yet.
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.trim()));
+    assert!(stat.as_ref().map_or(true, |stat| stat.contains(") Z")), "{stat:?}");
+    assert!(!env.path("no/file").exists());
+}
+
+/// Waiting for all, which is the default, or for the eldest; what is left keeps its policy, and a process of the tree can change
+/// which it is.
+#[test]
+fn daemons_are_waited_for_unless_it_is_said_otherwise() {
+    let daemon = "mkfifo ok/fifo; (setsid sh -c 'read x <ok/fifo; : >ok/late; (: >no/late); : >ok/last' <&- >&- 2>&- &); ";
+    for (script, options, waits) in [
+        (daemon.to_owned(), &[][..], true),
+        (daemon.to_owned(), &["-X"], false),
+        (format!("{daemon} test -e /dev/sydbox/wait_eldest"), &[], false),
+        (format!("{daemon} test -e /dev/sydbox/wait_all"), &["-X"], true),
+    ] {
+        let env = Env::new();
+        let mut command = Command::new(common::sydbox());
+        command.args(["-q", "-o", "/dev/null", "-m", "core/sandbox/write:deny", "-m"]);
+        command.arg(format!("allowlist/write+{}", env.text("ok/***"))).args(options);
+        let mut child = command.args(["--", "sh", "-c", &script]).current_dir(env.path("")).spawn().unwrap();
+        if waits {
+            assert!(common::becomes(|| env.path("ok/fifo").exists()));
+            // The writer's open waits for the reader: then the daemon is there, and the eldest is gone or about to.
+            let mut fifo = std::fs::File::options().write(true).open(env.path("ok/fifo")).unwrap();
+            assert!(child.try_wait().unwrap().is_none(), "{script} {options:?}");
+            fifo.write_all(b"go\n").unwrap();
+            drop(fifo);
+            assert!(child.wait().unwrap().success());
+            assert!(env.path("ok/last").exists());
+        } else {
+            assert!(child.wait().unwrap().success());
+            assert!(!env.path("ok/late").exists());
+            std::fs::write(env.path("ok/fifo"), "go\n").unwrap();
+            assert!(common::becomes(|| env.path("ok/last").exists()));
+        }
+        assert!(env.path("ok/late").exists() && !env.path("no/late").exists());
+    }
+}
