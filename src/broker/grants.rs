@@ -23,6 +23,8 @@ use crate::tracee::Result;
 
 /// More would make the start slow for what is hardly opened.
 const MAX: usize = 32;
+/// So many rules are tried, the last ones first.
+const MAX_TRIED: usize = 256;
 
 /// What the domain allows.
 #[derive(Debug, Default)]
@@ -56,7 +58,10 @@ impl Grants {
         if !shape.write || policy.mode(Access::Write) == Mode::Off || probe::landlock_abi().unwrap_or(0) < 3 {
             return Default::default();
         }
-        let grants = policy.allowed_anchors(Access::Write).filter_map(|path| Self::grant(policy, path));
+        let grants = policy
+            .allowed_anchors(Access::Write)
+            .take(MAX_TRIED)
+            .filter_map(|path| Self::grant(policy, path));
         grants.take(MAX).unzip()
     }
 

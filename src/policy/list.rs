@@ -1,7 +1,10 @@
 //! An ordered set of rules.
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::BuildHasher;
 use std::sync::{Arc, OnceLock};
 
 use super::globset::GlobSet;
@@ -10,9 +13,9 @@ use super::network::{AddressCarry, AddressIndex, AddressPattern};
 use super::path::{PathIndex, PathPattern};
 
 /// How many rules a list may have.
-pub(super) const MAX_RULES: usize = 4096;
+pub(super) const MAX_RULES: usize = 1 << 17;
 /// How many bytes of patterns a list may have.
-pub(super) const MAX_BYTES: usize = 1 << 20;
+pub(super) const MAX_BYTES: usize = 1 << 24;
 /// How many wildcards a list may have, apart from `/***` and `/**` at the end of an ordinary path.
 pub(super) const MAX_WILDCARDS: usize = 2048;
 
@@ -97,9 +100,24 @@ impl Pattern for AddressPattern {
     }
 }
 
+/// Which rules there are, so that a long list need not be searched for one that is new.
+#[derive(Clone, Default)]
+struct Known {
+    hasher: RandomState,
+    /// By hash; how many rules have it.
+    counts: HashMap<u64, u32>,
+}
+
+impl Known {
+    fn hash(&self, action: Action, text: &[u8]) -> u64 {
+        self.hasher.hash_one((action == Action::Allow, text))
+    }
+}
+
 /// Rules in the order in which they count. Clones share everything.
 pub(super) struct List<P: Pattern> {
     rules: Arc<Vec<Arc<Rule<P>>>>,
+    known: Arc<Known>,
     bytes: usize,
     weight: usize,
     cache: Arc<Cache<P>>,
@@ -129,6 +147,8 @@ impl<P: Pattern> List<P> {
             None if weight > MAX_WILDCARDS => return Err(RuleError::TooWild),
             None => {
                 (self.bytes, self.weight) = (bytes, weight);
+                let hash = self.known.hash(action, pattern.text());
+                *Arc::make_mut(&mut self.known).counts.entry(hash).or_default() += 1;
                 let text = text(&pattern);
                 Arc::new(Rule { action, pattern, text })
             }
@@ -142,6 +162,12 @@ impl<P: Pattern> List<P> {
     pub(super) fn remove(&mut self, action: Action, pattern: &P) -> Result<(), RuleError> {
         let at = self.position(action, pattern).ok_or(RuleError::Missing)?;
         Arc::make_mut(&mut self.rules).remove(at);
+        let hash = self.known.hash(action, pattern.text());
+        let known = Arc::make_mut(&mut self.known);
+        match known.counts.get_mut(&hash) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => _ = known.counts.remove(&hash),
+        }
         self.bytes = self.bytes.saturating_sub(pattern.text().len());
         self.weight = self.weight.saturating_sub(pattern.weight());
         self.changed();
@@ -165,6 +191,9 @@ impl<P: Pattern> List<P> {
     }
 
     fn position(&self, action: Action, pattern: &P) -> Option<usize> {
+        if !self.known.counts.contains_key(&self.known.hash(action, pattern.text())) {
+            return None;
+        }
         self.rules.iter().position(|rule| rule.action == action && rule.pattern == *pattern)
     }
 
@@ -177,14 +206,20 @@ impl<P: Pattern> List<P> {
 
 impl<P: Pattern> Clone for List<P> {
     fn clone(&self) -> Self {
-        Self { rules: self.rules.clone(), bytes: self.bytes, weight: self.weight, cache: self.cache.clone() }
+        Self {
+            rules: self.rules.clone(),
+            known: self.known.clone(),
+            bytes: self.bytes,
+            weight: self.weight,
+            cache: self.cache.clone(),
+        }
     }
 }
 
 impl<P: Pattern> Default for List<P> {
     fn default() -> Self {
         let cache = Arc::new(Cache { indices: Default::default(), carry: [None, None] });
-        Self { rules: Arc::default(), bytes: 0, weight: 0, cache }
+        Self { rules: Arc::default(), known: Arc::default(), bytes: 0, weight: 0, cache }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::policy::shown;
 
 /// A profile may be this large.
-const MAX_SIZE: u64 = 1 << 20;
+const MAX_SIZE: u64 = 16 << 20;
 /// What the names of profile files end in.
 const SUFFIX: &str = "syd-2";
 
@@ -137,7 +137,7 @@ pub(super) fn read(path: &Path) -> io::Result<Profile> {
     let mut text = Vec::new();
     file.take(MAX_SIZE + 1).read_to_end(&mut text)?;
     if u64::try_from(text.len()).is_ok_and(|length| length > MAX_SIZE) {
-        return Err(io::Error::other("larger than 1 MiB"));
+        return Err(io::Error::other("larger than 16 MiB"));
     }
     Ok(Profile {
         name: shown(path.as_os_str().as_bytes()),

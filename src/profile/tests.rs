@@ -133,7 +133,7 @@ fn includes_are_searched_in_order_and_end() {
 #[test]
 fn only_regular_files_of_bounded_size_are_read() {
     let directory =
-        profiles(&[("large.syd-2", &"#".repeat((1 << 20) + 1)), ("fits.syd-2", &"#".repeat(1 << 20))]);
+        profiles(&[("large.syd-2", &"#".repeat((16 << 20) + 1)), ("fits.syd-2", &"#".repeat(16 << 20))]);
     let fifo = directory.path().join("fifo.syd-2");
     nix::unistd::mkfifo(&fifo, Permissions::from_bits_truncate(0o600)).expect("fifo");
     let load = |path: &Path| load(Source::File(path), State::default(), &context(directory.path()));
