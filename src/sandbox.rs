@@ -38,7 +38,9 @@ pub struct SandboxBuilder {
     sink: Arc<dyn Sink>,
     gaps: Vec<String>,
     without_scopes: bool,
+    without_landlock: bool,
     sync_wake_up: bool,
+    shield: bool,
 }
 
 impl SandboxBuilder {
@@ -135,6 +137,23 @@ impl SandboxBuilder {
         self
     }
 
+    /// Does without the second lock, as on a kernel without Landlock: for tests of what stands in.
+    #[doc(hidden)]
+    pub fn without_landlock(&mut self) -> &mut Self {
+        self.without_scopes = true;
+        self.without_landlock = true;
+        self
+    }
+
+    /// Makes this process non-dumpable (`PR_SET_DUMPABLE`) just before a command is let go, as the command `sydbox` does: no
+    /// other process of the user can then look into it through procfs, not even where there is no Landlock to keep those
+    /// of the sandbox from that. It is for the whole process and stays: debuggers cannot attach any more, it leaves no core
+    /// dumps, and its files in `/proc` belong to root.
+    pub fn shield_supervisor(&mut self, yes: bool) -> &mut Self {
+        self.shield = yes;
+        self
+    }
+
     /// Asks for synchronous wake-ups (Linux 6.6): mediated calls take about a quarter less time. Not for trees in which
     /// processes are stopped and continued: on Linux 6.18 that can leave a call without an answer.
     pub fn sync_wake_up(&mut self, yes: bool) -> &mut Self {
@@ -216,7 +235,9 @@ impl Sandbox {
             sink: Arc::new(LogSink),
             gaps: Vec::new(),
             without_scopes: false,
+            without_landlock: false,
             sync_wake_up: false,
+            shield: false,
         }
     }
 
@@ -299,9 +320,12 @@ impl Launch {
         let caps = creds::capget().map_err(|errno| Error::system("capget", errno))?;
         let privileged = caps.permitted != 0 || nix::unistd::geteuid().is_root();
         let dropped_caps = if privileged { gate::capabilities::dropped() } else { 0 };
-        let landlock = broker::ruleset(&sandbox.shape).map_err(|error| {
-            Error::new(ErrorKind::System, format!("cannot make a Landlock ruleset: {error}"))
-        })?;
+        let landlock = match sandbox.builder.without_landlock {
+            true => None,
+            false => broker::ruleset(&sandbox.shape).map_err(|error| {
+                Error::new(ErrorKind::System, format!("cannot make a Landlock ruleset: {error}"))
+            })?,
+        };
         let has_pidfd_getfd = sandbox.status.has("pidfd_getfd");
         let backstop = landlock.is_some();
         let setup = Setup {
@@ -327,6 +351,7 @@ impl Launch {
             dropped_caps,
             backstop,
             sync_wake_up: sandbox.builder.sync_wake_up,
+            shield: sandbox.builder.shield,
             sink: Mutex::new(Arc::clone(&sandbox.builder.sink)),
         };
         Ok(Self { setup, ours, theirs, states, proc, options, policy, has_pidfd_getfd })
@@ -453,6 +478,12 @@ impl Meet {
         let supervisor = Arc::new(Supervisor::new(sight, states, options, pid.raw(), ours, &policy));
         let crew = Crew::start(Arc::clone(&supervisor))
             .map_err(|error| Error::system("cannot start the supervisor's threads", error))?;
+        // Not before: the child was made a copy of this process, and could not have been looked into either.
+        if supervisor.options.shield
+            && let Err(errno) = nix::sys::prctl::set_dumpable(false)
+        {
+            return Err(Error::system("prctl(PR_SET_DUMPABLE)", errno));
+        }
         supervisor.acknowledge();
         Ok(Running { supervisor, crew })
     }

@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) backstop: bool,
     /// Whether the kernel is asked for synchronous wake-ups.
     pub(crate) sync_wake_up: bool,
+    /// Whether this process is to become non-dumpable.
+    pub(crate) shield: bool,
     /// Where violations go.
     pub(crate) sink: Mutex<Arc<dyn Sink>>,
 }

@@ -304,9 +304,11 @@ impl Running {
 
     /// How many threads and descriptors the process has, seen from outside.
     pub fn size(&self) -> (usize, usize) {
-        let count =
-            |what| std::fs::read_dir(format!("/proc/{}/{what}", self.child.id())).map_or(0, Iterator::count);
-        (count("task"), count("fd"))
+        let proc = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let threads = std::fs::read_dir(proc.join("task")).map_or(0, Iterator::count);
+        // The directory itself is closed to other processes of the user; since Linux 6.2 its size is the number.
+        let descriptors = std::fs::metadata(proc.join("fd")).map_or(0, |fd| fd.len() as usize);
+        (threads, descriptors)
     }
 
     /// How much memory the process has, in kB.

@@ -4,6 +4,7 @@
 mod failure;
 mod manual;
 mod options;
+mod orphans;
 mod output;
 mod plan;
 mod rules;
@@ -58,6 +59,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let mut builder = Sandbox::builder();
     plan.apply(&mut builder)?;
     builder.dry_run(matches.get_flag("dry-run")).require_backstop(matches.get_flag("require-backstop"));
+    builder.shield_supervisor(true);
 
     if let Some(export) = matches.get_one::<options::Export>("export") {
         return self::export(&builder, export);
@@ -89,7 +91,9 @@ fn supervise(
     let mut signals =
         Forward::install().map_err(|error| Failure::new(format!("cannot handle signals: {error}")))?;
     let sandbox = builder.build()?;
+    orphans::adopt();
     let mut child = sandbox.spawn(command)?;
+    orphans::reap_all_but(child.id());
     if let Err(error) = signals.to(child.id()) {
         log::debug!("signals are not passed on to process {}: {error}", child.id());
     }

@@ -1,0 +1,42 @@
+//! Orphans of the tree become children of this process, and are waited for.
+//!
+//! So everything in the sandbox stays a descendant of its supervisor: where Yama restricts tracing (`ptrace_scope` 1, the
+//! default of some distributions) the supervisor may look at nobody else. The library leaves this to the program that
+//! embeds it, because it changes whose children that program finds.
+#![forbid(unsafe_code)]
+
+use std::thread;
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::signal::SigSet;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+
+/// From now on orphans below this process are its children.
+pub fn adopt() {
+    if let Err(errno) = prctl::set_child_subreaper(true) {
+        log::debug!("prctl(PR_SET_CHILD_SUBREAPER): {errno}");
+    }
+}
+
+/// Waits for all children but `eldest`, which the sandbox waits for, in a thread of its own: what is dead keeps its
+/// number until then.
+pub fn reap_all_but(eldest: u32) {
+    let reaper = thread::Builder::new().name("sydbox-reap".into()).spawn(move || {
+        // Signals are for the thread that waits for the eldest.
+        let _ = SigSet::all().thread_block();
+        loop {
+            match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).map(|status| status.pid()) {
+                // It is about to be waited for.
+                Ok(Some(pid)) if pid.as_raw().unsigned_abs() == eldest => thread::yield_now(),
+                Ok(Some(pid)) => drop(waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG)),
+                Ok(None) | Err(Errno::EINTR) => {}
+                // Without a child there is no tree.
+                Err(_) => return,
+            }
+        }
+    });
+    if let Err(error) = reaper {
+        log::debug!("cannot start a thread, orphans stay zombies: {error}");
+    }
+}
