@@ -32,6 +32,8 @@ fn embedded() {
         "no landlock" => builder.without_landlock().shield_supervisor(true),
         other => panic!("{other}"),
     };
+    // Signals, as the command takes them.
+    let mut signals = sydbox::command::Forward::install().unwrap();
     let mut words = words.skip_while(|word| {
         let rule = *word != "--";
         if rule {
@@ -42,7 +44,10 @@ fn embedded() {
     words.next();
     let mut command = Command::new(words.next().unwrap());
     command.args(words);
-    let status = builder.build().unwrap().spawn(command).unwrap().wait().unwrap();
+    let mut child = builder.build().unwrap().spawn(command).unwrap();
+    // It may have ended already.
+    let _ = signals.to(child.id());
+    let status = child.wait().unwrap();
     std::process::exit(status.code().unwrap_or(128));
 }
 
@@ -150,12 +155,6 @@ const SANDBOXES: [(&str, &[&str]); 8] = [
     ("no landlock", &["core/sandbox/read:allow"]),
 ];
 
-/// The sandboxes of [`SANDBOXES`] that hold back who runs the tests.
-fn sandboxes() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
-    // For programs only: files of procfs stay what they are to root.
-    SANDBOXES.into_iter().filter(|(how, _)| !is_root() || *how != "command --lock")
-}
-
 fn assert_nothing_through(how: &str, rules: &[&str], target: Option<u32>) {
     let mut through = attack(how, rules, target);
     if !rules.contains(&"core/sandbox/read:allow") {
@@ -167,8 +166,11 @@ fn assert_nothing_through(how: &str, rules: &[&str], target: Option<u32>) {
 
 #[test]
 fn nothing_reaches_the_supervisor() {
-    for (how, rules) in sandboxes() {
-        assert_nothing_through(how, rules, None);
+    for (how, rules) in SANDBOXES {
+        // A sandbox for programs only leaves files of procfs to root.
+        if how != "command --lock" || !is_root() {
+            assert_nothing_through(how, rules, None);
+        }
     }
 }
 
@@ -180,8 +182,11 @@ fn nothing_reaches_processes_outside() {
     command.arg("victim");
     let mut victim = Talk::start(command);
     victim.until("ready");
-    for (how, rules) in sandboxes().filter(|(how, rules)| *how != "no landlock" || !rules.is_empty()) {
-        assert_nothing_through(how, rules, Some(victim.child.id()));
+    for (how, rules) in SANDBOXES {
+        // A sandbox for programs only leaves files of procfs to their owner.
+        if how != "command --lock" && (how != "no landlock" || !rules.is_empty()) {
+            assert_nothing_through(how, rules, Some(victim.child.id()));
+        }
     }
     assert!(victim.end().success());
 }
@@ -195,7 +200,7 @@ fn nothing_reaches_all_processes_of_the_user() {
             let mut talk =
                 Talk::start(sandbox(how, rules, &[env.program("assail").to_str().unwrap(), name, "parent"]));
             talk.until(&format!("{name} EPERM"));
-            assert!(talk.end().success());
+            assert_eq!(talk.end().code(), Some(0), "{how} {rules:?} {name}");
         }
     }
 }
@@ -225,5 +230,159 @@ fn natively_everything_reaches_another_process() {
         }
         let _ = victim.child.kill();
         let _ = victim.child.wait();
+    }
+}
+
+/// A job of a shell that has a terminal: `run TERMINAL? WORD...`, how it ended, or that it was stopped. What is typed when
+/// it asks for it is one line.
+const JOB: &str = r#"
+import os, pty, signal, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    job = os.fork()
+    if job == 0:
+        os.setpgid(0, 0)
+        os.tcsetpgrp(0, os.getpid())
+        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        os.execvp(sys.argv[1], sys.argv[1:])
+    while True:
+        _, status = os.waitpid(job, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            break
+        os.tcsetpgrp(0, os.getpgrp())
+        print("stopped", flush=True)
+        os.killpg(job, signal.SIGKILL)
+    print("ended", os.waitstatus_to_exitcode(status), flush=True)
+    os._exit(0)
+text = b""
+while True:
+    try:
+        some = os.read(terminal, 4096)
+    except OSError:
+        break
+    text += some
+    if b"type" in some:
+        os.write(terminal, b"x\n")
+os.waitpid(pid, 0)
+sys.stdout.buffer.write(text.replace(b"\r", b""))
+"#;
+
+/// Its own group becomes that of the terminal, others may not write there, and then there is something to report.
+const STOP_WHO_WRITES: &str = r#"
+import os, signal, sys, termios
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+os.setpgid(0, 0)
+os.tcsetpgrp(0, os.getpid())
+attributes = termios.tcgetattr(0)
+attributes[3] |= termios.TOSTOP
+termios.tcsetattr(0, termios.TCSANOW, attributes)
+for n in range(3):
+    try:
+        os.mkdir(sys.argv[1] + str(n))
+    except OSError as error:
+        print("mkdir", error.strerror)
+os._exit(5)
+"#;
+
+/// The group of the terminal, which the supervisor is in, gets SIGIO when something is typed.
+const SIGNAL_BY_TYPING: &str = r#"
+import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, lambda *_: None)
+fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
+print("type", flush=True)
+sys.stdin.readline()
+os.mkdir(sys.argv[1])
+os._exit(5)
+"#;
+
+fn job(words: &[&str], command: Command) -> String {
+    let mut run = Command::new("python3");
+    run.args(["-c", JOB]).arg(command.get_program()).args(command.get_args()).args(words);
+    run.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    String::from_utf8(run.output().unwrap().stdout).unwrap()
+}
+
+/// With the thread that writes reports open to signals, the supervisor is stopped.
+#[test]
+fn a_report_to_a_terminal_stops_nobody() {
+    let env = Env::new();
+    let dir = env.text("no/d");
+    let mut command = Command::new(common::sydbox());
+    command.args(["-p", "off", "-m", "core/sandbox/write:deny", "-m", "allowlist/write+/dev/***"]);
+    let said = job(&["--", "python3", "-c", STOP_WHO_WRITES, &dir], command);
+    assert!(said.contains("mkdir Operation not permitted") && said.contains("Access Violation"), "{said}");
+    assert!(said.ends_with("ended 5\n"), "{said}");
+    // Natively a process of the job that writes is stopped.
+    let script = format!("sleep 0 & python3 -c '{STOP_WHO_WRITES}' {dir}; echo here");
+    let said = job(&["-c", &script], Command::new("sh"));
+    assert!(said.contains("stopped\n"), "{said}");
+}
+
+/// Without a handler in the command SIGIO ends it, where the kernel does not scope signals.
+#[test]
+fn typing_ends_nobody() {
+    for (how, end) in [("", "ended -29\n"), ("command", "ended 5\n"), ("no scopes", "ended 5\n")] {
+        let env = Env::new();
+        let (program, script, dir) = ("python3", SIGNAL_BY_TYPING, env.text("ok/d"));
+        let words = [program, "-c", script, &dir];
+        let command = match how {
+            // A shell waits for it, as the supervisor does.
+            "" => {
+                let mut command = Command::new("sh");
+                command.args(["-c", "\"$@\"; exit $?", "sh"]).args(words);
+                command
+            }
+            how => sandbox(how, &[], &words),
+        };
+        let said = job(&[], command);
+        assert!(said.ends_with(end), "{how}: {said}");
+    }
+}
+
+/// A group of processes that nobody of the session looks after any more, with a stopped one in it, is hung up.
+const ORPHAN_GROUP: &str = r#"
+import os, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+group = os.getpgrp()
+ready, go = os.pipe(), os.pipe()
+between = os.fork()
+if between == 0:
+    os.setpgid(0, 0)
+    link = os.fork()
+    if link == 0:
+        os.setpgid(0, group)
+        os.write(ready[1], b"x")
+        os.read(go[0], 1)
+        os._exit(0)
+    os.waitpid(link, 0)
+    os._exit(0)
+os.read(ready[0], 1)
+stopped = os.fork()
+if stopped == 0:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    os._exit(0)
+os.waitpid(stopped, os.WUNTRACED)
+os.write(go[1], b"x")
+print(os.waitstatus_to_exitcode(os.waitpid(stopped, 0)[1]), flush=True)
+os.mkdir(sys.argv[1])
+os._exit(5)
+"#;
+
+/// Sent by the kernel itself, which asks no one. It ends a program without a handler that embeds the library.
+#[test]
+fn a_group_that_is_hung_up_takes_no_supervisor_with_it() {
+    for how in ["", "command", "no scopes"] {
+        let env = Env::new();
+        let words = ["python3", "-c", ORPHAN_GROUP, &env.text("ok/d")];
+        let command = if how.is_empty() { Command::new("env") } else { sandbox(how, &[], &words) };
+        let mut run = Command::new("setsid");
+        run.arg("-w").arg(command.get_program()).args(command.get_args());
+        run.args(if how.is_empty() { &words[..] } else { &[] });
+        run.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let done = run.output().unwrap();
+        assert!(String::from_utf8_lossy(&done.stdout).contains("-1\n"), "{how}: {done:?}");
+        assert_eq!(done.status.code(), Some(5), "{how}: {done:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! What the command does with signals while another program runs in its place.
 //!
 //! Signals of the terminal go to the whole foreground group, so the program gets its own; the command only has to
-//! survive them. SIGTERM and SIGHUP are sent to the command alone and are passed on. All four get handlers, because
+//! survive them. SIGTERM and SIGHUP are sent to the command alone and are passed on. All of them get handlers, because
 //! exec turns a handler into the default (and leaves "ignored" alone), and because the signal mask stays as it was.
 #![allow(unsafe_code)]
 
@@ -18,7 +18,8 @@ static TARGET: AtomicI32 = AtomicI32::new(-1);
 static EARLY: [AtomicBool; PASSED.len()] = [const { AtomicBool::new(false) }; PASSED.len()];
 
 const PASSED: [libc::c_int; 2] = [libc::SIGTERM, libc::SIGHUP];
-const SURVIVED: [libc::c_int; 2] = [libc::SIGINT, libc::SIGQUIT];
+/// SIGIO: any process of the job can have it sent to the foreground group of the terminal.
+const SURVIVED: [libc::c_int; 3] = [libc::SIGINT, libc::SIGQUIT, libc::SIGIO];
 
 /// The handlers, in place. There is one set for the process.
 #[derive(Debug)]
