@@ -390,3 +390,54 @@ fn a_group_that_is_hung_up_takes_no_supervisor_with_it() {
         assert_eq!(done.status.code(), Some(5), "{how}: {done:?}");
     }
 }
+
+/// kill(2) of all: of all in the sandbox, wherever they are. In a pid namespace, since natively it means all others.
+#[test]
+fn a_signal_to_everybody_is_for_the_tree() {
+    const ALL: &str = r#"
+        trap : TERM
+        setsid sleep 50 & one=$!
+        sleep 50 & two=$!
+        # Not while they still have the trap of the shell.
+        for pid in $one $two; do until read comm </proc/$pid/comm && [ "$comm" = sleep ]; do :; done; done
+        kill -TERM -1
+        wait $one; echo $?; wait $two; echo $?; : >"$0"
+    "#;
+    for how in ["", "command", "no scopes", "no landlock"] {
+        let env = Env::new();
+        let words = ["sh", "-c", ALL, &env.text("ok/file")];
+        let command = if how.is_empty() { Command::new("env") } else { sandbox(how, &[], &words) };
+        let mut run = Command::new("unshare");
+        run.args(["-Urpf", "--mount-proc", "--kill-child", "sh", "-c"]);
+        run.arg("sleep 50 & \"$@\" || exit; kill -0 $! && kill -KILL $! && wait $!; echo outside $?")
+            .arg("sh");
+        run.arg(command.get_program()).args(command.get_args());
+        run.args(if how.is_empty() { &words[..] } else { &[] });
+        run.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let done = run.output().unwrap();
+        if String::from_utf8_lossy(&done.stderr).contains("unshare failed") {
+            return eprintln!("skipped: there are no namespaces here");
+        }
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(said.contains("143\n143\n"), "{how}: {done:?}");
+        // Of the process outside: whether there was one left to be killed.
+        assert_eq!(said.contains("outside 137\n"), !how.is_empty(), "{how}: {done:?}");
+        assert!(env.path("ok/file").exists(), "{how}: {done:?}");
+    }
+}
+
+/// The listener that would answer for the supervisor does not come to be in the sandbox, however the command gets it.
+#[test]
+fn nobody_inside_has_the_listener() {
+    let env = Env::new();
+    let script = "ls -l /proc/self/fd /proc/$$/fd; (ls -l /proc/self/fd)";
+    for how in ["command", "no scopes"] {
+        let done = sandbox(how, &[], &["sh", "-c", script]).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(
+            done.status.success() && said.contains(" 1 -> ") && !said.contains("seccomp"),
+            "{how}: {said}"
+        );
+    }
+    drop(env);
+}
