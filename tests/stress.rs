@@ -6,7 +6,7 @@ mod common;
 
 use std::io::{BufRead, BufReader, Write};
 
-use common::{Env, becomes};
+use common::{Done, Env, Run, Running, becomes, is_root};
 
 /// A shell that makes `count` processes, each of which makes a file.
 fn many(dir: &str, count: u32) -> String {
@@ -128,4 +128,166 @@ fn twenty_thousand_opens_by_eight_threads() {
     let done = running.finish();
     assert!(done.status.success() && done.violations.is_empty() && done.stderr.is_empty(), "{done:#?}");
     assert_eq!(files(&env, "ok"), 0);
+}
+
+/// A run of programs/hostile.c, between the lines that it waits at.
+struct Hostile {
+    running: Running,
+    output: BufReader<std::process::ChildStdout>,
+}
+
+impl Hostile {
+    /// Starts it in a sandbox in which `ok` can be written.
+    fn start(run: &Run<'_>) -> Self {
+        let mut running = run.clone().sandboxed().start();
+        let output = BufReader::new(running.child.stdout.take().unwrap());
+        let mut this = Self { running, output };
+        assert_eq!(this.until("ready"), "");
+        this
+    }
+
+    /// What it says before it waits again.
+    fn until(&mut self, last: &str) -> String {
+        let mut text = String::new();
+        loop {
+            let start = text.len();
+            assert_ne!(self.output.read_line(&mut text).unwrap(), 0, "{text}");
+            if text[start..].trim_end() == last {
+                text.truncate(start);
+                return text;
+            }
+        }
+    }
+
+    fn go_on(&mut self) {
+        self.running.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    }
+
+    /// Up to four threads stay to wait for calls, one watches over those that block; and what is opened once may stay.
+    #[track_caller]
+    fn is_as_small_as(&self, (threads, descriptors): (usize, usize), memory: u64) {
+        let is_small = || {
+            let (threads_now, descriptors_now) = self.running.size();
+            threads_now <= threads + 5 && descriptors_now <= descriptors + 3
+        };
+        assert!(becomes(is_small), "({threads}, {descriptors}) became {:?}", self.running.size());
+        assert!(becomes(|| self.running.zombies() == 0));
+        let now = self.running.memory();
+        assert!(now <= memory + 24 * 1024, "{memory} kB became {now} kB");
+    }
+
+    /// Lets it do it, and end; what it said. The supervisor is what it was before.
+    fn run(mut self) -> (String, Done) {
+        let (size, memory) = (self.running.size(), self.running.memory());
+        self.go_on();
+        let said = self.until("done");
+        self.is_as_small_as(size, memory);
+        self.go_on();
+        let done = self.running.finish();
+        assert_eq!(done.status.code(), Some(7), "{done:#?}");
+        (said, done)
+    }
+}
+
+fn hostile<'e>(env: &'e Env, words: &[&str]) -> Run<'e> {
+    env.run(env.program("hostile")).args(words)
+}
+
+/// Without `States::sweep` memory grows by 20 MB.
+#[test]
+fn states_that_nobody_has_are_forgotten() {
+    let env = Env::new();
+    let mut hostile = Hostile::start(&hostile(&env, &["states", "20000"]));
+    let before = hostile.running.memory();
+    hostile.go_on();
+    assert_eq!(hostile.until("done"), "");
+    let after = hostile.running.memory();
+    assert!(after < before + 10 * 1024, "{before} kB became {after} kB");
+    hostile.go_on();
+    assert_eq!(hostile.running.finish().status.code(), Some(7));
+}
+
+/// With `MAX_WEIGHT` out of reach all are granted.
+#[test]
+fn rules_take_only_so_much_memory() {
+    let env = Env::new();
+    let mut hostile = Hostile::start(&hostile(&env, &["rules", "60"]));
+    hostile.go_on();
+    assert_eq!(hostile.until("done"), "refused some, other errors 0\nafterwards 0\n");
+    assert!(hostile.running.memory() < 400 * 1024, "{} kB", hostile.running.memory());
+    hostile.go_on();
+    let done = hostile.running.finish();
+    assert_eq!(done.status.code(), Some(7));
+    assert!(done.stderr.contains("fewer are needed"), "{done:#?}");
+}
+
+/// Commands that are wrong are complained about a hundred times a second. Without a limit it is once for each.
+#[test]
+fn complaints_do_not_flood_the_log() {
+    let env = Env::new();
+    let script =
+        "i=0; while [ $i -lt 3000 ]; do test -e /dev/sydbox/nonsense$i; i=$((i+1)); done; : >ok/file";
+    let done = env.sh(script).sandboxed().output().succeeded();
+    let lines = done.stderr.lines().count();
+    assert!((100..2500).contains(&lines), "{lines} lines");
+    assert!(done.stderr.contains("/dev/sydbox/nonsense0"), "{}", done.stderr);
+}
+
+#[test]
+fn two_thousand_commands_at_once() {
+    let env = Env::new();
+    assert_eq!(Hostile::start(&hostile(&env, &["commands", "2000"])).run().0, "failed 0\n");
+}
+
+#[test]
+fn five_hundred_opens_that_block() {
+    let env = Env::new();
+    let mut hostile = Hostile::start(&hostile(&env, &["fifos", "500", &env.text("ok")]));
+    let (size, memory) = (hostile.running.size(), hostile.running.memory());
+    hostile.go_on();
+    assert_eq!(hostile.until("blocked"), "");
+    assert!(becomes(|| hostile.running.size().0 > 500), "{:?}", hostile.running.size());
+    hostile.go_on();
+    assert_eq!(hostile.until("done"), "failed 0\n");
+    hostile.is_as_small_as(size, memory);
+    hostile.go_on();
+    assert_eq!(hostile.running.finish().status.code(), Some(7));
+}
+
+/// Processes that are killed while the supervisor works for them, anywhere in that. `STRESS_KILLS` says how many.
+#[test]
+fn who_is_killed_in_the_middle_of_a_call() {
+    let env = Env::new();
+    let count = std::env::var("STRESS_KILLS").unwrap_or_else(|_| "2000".into());
+    assert_eq!(Hostile::start(&hostile(&env, &["kills", &count, &env.text("ok")])).run().0, "");
+}
+
+/// Without the limit it goes on to as many as it wants.
+#[test]
+fn a_fork_bomb_is_bounded() {
+    let env = Env::new();
+    if is_root() {
+        return eprintln!("skipped: the kernel does not count the processes of root");
+    }
+    let run = hostile(&env, &["bomb", &env.text("ok")]).rule("core/limit/processes:400");
+    assert_eq!(Hostile::start(&run).run().0, "stopped served\n");
+}
+
+/// Where no thread can be started an open that would wait is refused, and everything else served. With `Worker::may_wait`
+/// always granting, nobody is left to serve.
+#[test]
+fn the_last_thread_waits_for_nobody() {
+    let env = Env::new();
+    if is_root() {
+        return eprintln!("skipped: the kernel does not count the processes of root");
+    }
+    if !env.run("unshare").args(["-U", "true"]).output().status.success() {
+        return eprintln!("skipped: there are no user namespaces here");
+    }
+    let rule = format!("allowlist/write+{}", env.text("ok/***"));
+    let run = env.run("unshare").args(["-U", "prlimit", "--nproc=60:60"]).arg(common::sydbox());
+    let run = run.args(["-q", "-p", "off", "-m", "core/sandbox/write:deny", "-m", &rule, "--"]);
+    let done = run.arg(env.program("hostile")).args(["last", &env.text("ok")]).input("\n\n").output();
+    assert_eq!(done.stdout, "ready\nfull\nrefused served\nserved\ndone\n", "{done:#?}");
+    assert_eq!(done.status.code(), Some(7), "{done:#?}");
 }

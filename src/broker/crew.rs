@@ -108,9 +108,7 @@ impl Crew {
                     break;
                 }
             };
-            if self.idle.fetch_sub(1, Ordering::SeqCst) == 1 && self.hire().is_err() {
-                log::warn!("no further thread can be started: calls wait for each other");
-            }
+            worker.alone = self.idle.fetch_sub(1, Ordering::SeqCst) == 1 && self.hire().is_err();
             self.handle(&mut worker, notification);
             if worker.spoilt || self.idle.load(Ordering::SeqCst) >= MAX_IDLE {
                 if worker.spoilt && self.idle.load(Ordering::SeqCst) == 0 {

@@ -238,6 +238,9 @@ fn open_entry(cx: &mut Cx<'_>, entry: &Entry, mut how: How) -> Result<Option<Own
         return Err(Errno::EOVERFLOW.into());
     }
     let may_block = before.is_ok_and(|stat| may_block(&stat, how));
+    if may_block && before.is_ok_and(|stat| stat.kind() == libc::S_IFIFO) {
+        cx.worker.may_wait()?;
+    }
     if before.is_ok_and(|stat| is_tty(&stat)) {
         return open_tty(cx, how).map(Some);
     }
@@ -306,6 +309,9 @@ fn open_object(cx: &mut Cx<'_>, object: &Object, how: How) -> Result<OwnedFd> {
     }
     if is_tty(&object.stat) {
         return open_tty(cx, how);
+    }
+    if object.stat.kind() == libc::S_IFIFO && may_block(&object.stat, how) {
+        cx.worker.may_wait()?;
     }
     // An unnamed file that is exclusive can never get a name.
     let drop = if how.flags & TMPFILE != 0 { NOFOLLOW } else { CREAT | EXCL | NOFOLLOW };

@@ -2,11 +2,11 @@
 //! interrupted it natively (with `WAIT_KILLABLE_RECV` a handler runs only after the answer).
 //!
 //! There is no event for "a signal is pending", so while, and only while, somebody is blocked, a thread looks
-//! every [`TICK`].
+//! every [`TICK`], or less often where that many are blocked that looking takes long.
 #![forbid(unsafe_code)]
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::supervisor::Supervisor;
 use crate::sys::{Pid, process, seccomp};
@@ -79,7 +79,7 @@ impl Watch {
         use std::os::fd::AsFd;
         process::block_signals();
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut nobody = 0;
+        let (mut nobody, mut pause) = (0, TICK);
         while !slots.ending {
             nobody = if slots.blocked.is_empty() { nobody + 1 } else { 0 };
             if nobody > PATIENCE {
@@ -89,13 +89,21 @@ impl Watch {
                 nobody = 0;
                 continue;
             }
-            slots = self.wake.wait_timeout(slots, TICK).unwrap_or_else(PoisonError::into_inner).0;
-            for entry in &slots.blocked {
-                let waits = seccomp::id_valid(supervisor.sight.listener.as_fd(), entry.id);
-                if !waits || has_signal(supervisor, entry.caller) {
-                    // Under the lock: the thread cannot have gone on to something else.
-                    process::interrupt(entry.worker);
-                }
+            slots = self.wake.wait_timeout(slots, pause).unwrap_or_else(PoisonError::into_inner).0;
+            // Many may be blocked: looking at them holds nobody up, and takes a fifth of the time at most.
+            let blocked = slots.blocked.clone();
+            drop(slots);
+            let start = Instant::now();
+            let listener = supervisor.sight.listener.as_fd();
+            let is_due = |entry: &&Blocked| {
+                !seccomp::id_valid(listener, entry.id) || has_signal(supervisor, entry.caller)
+            };
+            let due: Vec<&Blocked> = blocked.iter().filter(is_due).collect();
+            pause = TICK.max(start.elapsed() * 4);
+            slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            // Under the lock: a thread that is still there cannot have gone on to something else.
+            for entry in due.into_iter().filter(|entry| slots.blocked.contains(entry)) {
+                process::interrupt(entry.worker);
             }
         }
     }

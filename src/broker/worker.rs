@@ -22,6 +22,8 @@ pub(crate) struct Worker {
     own: Option<Own>,
     /// The thread could not become itself again and must end.
     pub(crate) spoilt: bool,
+    /// Nobody is left to receive, and no further thread could be started: this one must not wait for anybody.
+    pub(crate) alone: bool,
 }
 
 /// The identity to come back to.
@@ -43,7 +45,18 @@ impl Worker {
             false => None,
             true => Some(Own::settle(dropped_caps)?),
         };
-        Ok(Self { own_fs, umask: None, own, spoilt: false })
+        Ok(Self { own_fs, umask: None, own, spoilt: false, alone: false })
+    }
+
+    /// `EAGAIN` where a call that waits for another process would leave nobody to serve that.
+    pub(crate) fn may_wait(&self) -> Result<()> {
+        if !self.alone {
+            return Ok(());
+        }
+        crate::report::seldom(|| {
+            log::warn!("no further thread can be started: a call that would wait is refused")
+        });
+        Err(crate::sys::Errno::EAGAIN.into())
     }
 
     /// Whether the thread has a working directory of its own, to be changed as it likes.
