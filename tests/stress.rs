@@ -193,7 +193,7 @@ fn hostile<'e>(env: &'e Env, words: &[&str]) -> Run<'e> {
     env.run(env.program("hostile")).args(words)
 }
 
-/// Without `States::sweep` memory grows by 20 MB.
+/// Without `States::sweep` memory grows by 90 MB.
 #[test]
 fn states_that_nobody_has_are_forgotten() {
     let env = Env::new();

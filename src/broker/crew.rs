@@ -109,6 +109,9 @@ impl Crew {
                 }
             };
             worker.alone = self.idle.fetch_sub(1, Ordering::SeqCst) == 1 && self.hire().is_err();
+            if self.supervisor.others.load(Ordering::Acquire) {
+                worker.expect_others();
+            }
             self.handle(&mut worker, notification);
             if worker.spoilt || self.idle.load(Ordering::SeqCst) >= MAX_IDLE {
                 if worker.spoilt && self.idle.load(Ordering::SeqCst) == 0 {

@@ -91,6 +91,10 @@ pub(crate) fn umask(cx: &mut Cx<'_>) -> Result<Answer> {
 
 fn remember(cx: &mut Cx<'_>, change: impl FnOnce(Facts) -> Facts) -> Result<Answer> {
     let supervisor = cx.supervisor;
+    // Before it is somebody else: its next call is looked at with what that takes.
+    if !matches!(cx.call.op, crate::gate::Op::Umask) {
+        supervisor.others.store(true, Ordering::Release);
+    }
     let changed = supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
         let facts = change(present.facts.clone());
         let next = (facts != present.facts).then(|| Tagged { policy: present.policy.clone(), facts });
