@@ -262,6 +262,13 @@ fn who_is_killed_in_the_middle_of_a_call() {
     assert_eq!(Hostile::start(&hostile(&env, &["kills", &count, &env.text("ok")])).run().0, "");
 }
 
+/// Opens that did not look as if they could block, of callers that are gone. Without `Watch::quietly` threads are left.
+#[test]
+fn who_is_blocked_by_surprise_leaves_nothing_behind() {
+    let env = Env::new();
+    assert_eq!(Hostile::start(&hostile(&env, &["surprise", "1000", &env.text("ok")])).run().0, "");
+}
+
 /// Without the limit it goes on to as many as it wants.
 #[test]
 fn a_fork_bomb_is_bounded() {

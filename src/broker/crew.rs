@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::cx::{Answer, Cx};
 use super::supervisor::Supervisor;
-use super::watch;
+use super::watch::{self, Watch};
 use super::worker::Worker;
 use crate::gate;
 use crate::sys::seccomp::{self, Notification, Reply};
@@ -61,6 +61,8 @@ impl Crew {
     fn hire(self: &Arc<Self>) -> std::io::Result<()> {
         // Counted before it runs: whoever comes next sees that one is on its way.
         self.idle.fetch_add(1, Ordering::SeqCst);
+        // Whoever is blocked by surprise may be why there are too few.
+        Watch::wake(&self.supervisor);
         let crew = Arc::clone(self);
         let thread = std::thread::Builder::new().name("sydbox-broker".into()).spawn(move || crew.run());
         thread.map(|_| ()).inspect_err(|_| {

@@ -244,6 +244,9 @@ fn open_entry(cx: &mut Cx<'_>, entry: &Entry, mut how: How) -> Result<Option<Own
     if before.is_ok_and(|stat| is_tty(&stat)) {
         return open_tty(cx, how).map(Some);
     }
+    // It can become a FIFO until it is opened.
+    let call = &cx.caller.call;
+    let _watched = (!may_block).then(|| Watch::quietly(cx.supervisor, call.id, call.tid, cx.worker.tid));
     let open = |_: &mut Cx<'_>| fs::openat2(entry.dir.as_fd(), &entry.name, how.flags, how.mode, NO_LINKS);
     match blocking(cx, may_block, how, open)? {
         Err(Errno::ELOOP) if how.follows() => Ok(None),

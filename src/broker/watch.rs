@@ -52,6 +52,34 @@ impl Watch {
         let entry = Blocked { id, caller, worker: process::gettid() };
         let mut slots = supervisor.watch.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.blocked.push(entry);
+        Self::look(supervisor, &mut slots);
+        Watched { supervisor, entry }
+    }
+
+    /// The same for a call that can block only if the file is exchanged for another this very moment: nobody looks before
+    /// the threads become few ([`Watch::wake`]).
+    pub(crate) fn quietly<'s>(
+        supervisor: &'s Arc<Supervisor>,
+        id: u64,
+        caller: Pid,
+        worker: Pid,
+    ) -> Watched<'s> {
+        let entry = Blocked { id, caller, worker };
+        let mut slots = supervisor.watch.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.blocked.push(entry);
+        Watched { supervisor, entry }
+    }
+
+    /// Looks at who is blocked, if somebody is.
+    pub(crate) fn wake(supervisor: &Arc<Supervisor>) {
+        let mut slots = supervisor.watch.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if !slots.blocked.is_empty() {
+            Self::look(supervisor, &mut slots);
+        }
+    }
+
+    /// Makes sure that the thread looks.
+    fn look(supervisor: &Arc<Supervisor>, slots: &mut Slots) {
         if !slots.watching {
             let shared = Arc::clone(supervisor);
             let thread = std::thread::Builder::new().name("sydbox-watch".into());
@@ -61,7 +89,6 @@ impl Watch {
         if slots.asleep {
             supervisor.watch.wake.notify_one();
         }
-        Watched { supervisor, entry }
     }
 
     /// Ends the thread.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::cx::Cx;
 use crate::sys::creds::{self, Caps};
-use crate::sys::{Errno, process};
+use crate::sys::{Errno, Pid, process};
 use crate::tracee::{Identity, Result};
 
 /// Set when a caller's change of identity could not be written into its state: from then on everybody is looked at.
@@ -20,6 +20,8 @@ pub(crate) struct Worker {
     own_fs: bool,
     umask: Option<u32>,
     own: Option<Own>,
+    /// The thread.
+    pub(crate) tid: Pid,
     /// Whether what is [`KEPT`] is in force.
     raised: bool,
     /// The thread could not become itself again and must end.
@@ -49,7 +51,15 @@ impl Worker {
             false => None,
             true => Some(Own::settle(dropped_caps)?),
         };
-        Ok(Self { own_fs, umask: None, own, raised: false, spoilt: false, alone: false })
+        Ok(Self {
+            own_fs,
+            umask: None,
+            own,
+            tid: process::gettid(),
+            raised: false,
+            spoilt: false,
+            alone: false,
+        })
     }
 
     /// `EAGAIN` where a call that waits for another process would leave nobody to serve that.

@@ -5,6 +5,7 @@
  * hostile kills N DIR     kills N processes at any point of a mediated call
  * hostile bomb DIR        makes processes until there can be no more
  * hostile fifos N DIR     N processes wait in opens of FIFOs
+ * hostile surprise N DIR N processes open files that become FIFOs, and are killed
  * hostile last DIR        the same while no thread can be started any more
  * hostile forever DIR     makes files for ever, and says of each whether it could
  *
@@ -207,6 +208,31 @@ static void fifos(int count, const char *dir)
 	printf("failed %d\n", failed);
 }
 
+static void surprise(int count, const char *dir)
+{
+	char path[3][199];
+	const char *names[] = {"file", "fifo", "both"};
+	for (int i = 0; i < 3; i++)
+		sprintf(path[i], "%s/%s", dir, names[i]);
+	mkfifo(path[1], 0600);
+	close(open(path[0], O_CREAT | O_RDWR, 0600));
+	close(open(path[2], O_CREAT | O_RDWR, 0600));
+	pid_t exchange = fork();
+	while (exchange == 0)
+		renameat2(AT_FDCWD, path[1], AT_FDCWD, path[2], RENAME_EXCHANGE);
+	for (int i = 0; i < count; i++) {
+		pid_t pid = fork();
+		while (pid == 0)
+			close(open(path[2], O_WRONLY));
+		struct timespec moment = {0, 4000000};
+		nanosleep(&moment, NULL);
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+	kill(exchange, SIGKILL);
+	waitpid(exchange, NULL, 0);
+}
+
 static void last(const char *dir)
 {
 	enum { COUNT = 8 };
@@ -278,6 +304,8 @@ int main(int argc, char **argv)
 		kills(count, argv[3]);
 	else if (!strcmp(argv[1], "bomb"))
 		bomb(argv[2]);
+	else if (!strcmp(argv[1], "surprise"))
+		surprise(count, argv[3]);
 	else if (!strcmp(argv[1], "last"))
 		last(argv[2]);
 	else if (!strcmp(argv[1], "fifos"))
