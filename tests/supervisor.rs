@@ -441,3 +441,35 @@ fn nobody_inside_has_the_listener() {
     }
     drop(env);
 }
+
+/// Orphans stay descendants of the supervisor, which under Yama may look at nobody else, and leave no zombies. Without
+/// `orphans::adopt` they are the system's, without `orphans::reap_all_but` two hundred are left.
+#[test]
+fn orphans_are_adopted_and_waited_for() {
+    let env = Env::new();
+    let script = "i=0; while [ $i -lt 200 ]; do (sh -c ':' &); i=$((i+1)); done; (sleep 50 & echo $!); \
+                  (setsid sh -c '(sleep 50 & echo $!)'); echo all; read x";
+    let mut talk = Talk::start(sandbox("command", &[], &["sh", "-c", script]));
+    let orphans = talk.until("all");
+    let status = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let pid = talk.child.id();
+    assert_eq!(orphans.len(), 2);
+    for orphan in &orphans {
+        assert!(becomes(|| status(orphan).contains(&format!("\nPPid:\t{pid}\n"))), "{}", status(orphan));
+    }
+    let children = || {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let of = |task: std::fs::DirEntry| {
+            std::fs::read_to_string(task.path().join("children")).unwrap_or_default()
+        };
+        tasks.map(|task| of(task.unwrap()).split_whitespace().count()).sum::<usize>()
+    };
+    // The shell and the two.
+    assert!(becomes(|| children() == 3), "{} children", children());
+    for orphan in orphans {
+        let orphan = nix::unistd::Pid::from_raw(orphan.parse().unwrap());
+        nix::sys::signal::kill(orphan, nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
+    assert!(becomes(|| children() == 1), "{} children", children());
+    talk.end();
+}
