@@ -291,10 +291,24 @@ fn the_last_thread_waits_for_nobody() {
     if !env.run("unshare").args(["-U", "true"]).output().status.success() {
         return eprintln!("skipped: there are no user namespaces here");
     }
+    let done = limited(&env, &["unshare", "-U", "prlimit", "--nproc=160:160"], "last");
+    assert_eq!(done.stdout, "ready\nEAGAIN\ndone\n", "{done:#?}");
+}
+
+/// Where the supervisor can open nothing more the call fails as if it were the caller's limit, and later ones are served.
+#[test]
+fn a_supervisor_without_descriptors_refuses_and_goes_on() {
+    let env = Env::new();
+    let done = limited(&env, &["prlimit", "--nofile=64:64"], "few");
+    assert_eq!(done.stdout, "ready\nEMFILE\ndone\n", "{done:#?}");
+}
+
+/// Runs programs/hostile.c in a sandbox of which the supervisor itself is under a limit.
+fn limited(env: &Env, limit: &[&str], what: &str) -> Done {
     let rule = format!("allowlist/write+{}", env.text("ok/***"));
-    let run = env.run("unshare").args(["-U", "prlimit", "--nproc=60:60"]).arg(common::sydbox());
+    let run = env.run(limit[0]).args(&limit[1..]).arg(common::sydbox());
     let run = run.args(["-q", "-p", "off", "-m", "core/sandbox/write:deny", "-m", &rule, "--"]);
-    let done = run.arg(env.program("hostile")).args(["last", &env.text("ok")]).input("\n\n").output();
-    assert_eq!(done.stdout, "ready\nfull\nrefused served\nserved\ndone\n", "{done:#?}");
+    let done = run.arg(env.program("hostile")).args([what, &env.text("ok")]).input("\n\n").output();
     assert_eq!(done.status.code(), Some(7), "{done:#?}");
+    done
 }

@@ -6,7 +6,8 @@
  * hostile bomb DIR        makes processes until there can be no more
  * hostile fifos N DIR     N processes wait in opens of FIFOs
  * hostile surprise N DIR N processes open files that become FIFOs, and are killed
- * hostile last DIR        the same while no thread can be started any more
+ * hostile last DIR        the same while no process or thread can be started any more, until one is refused
+ * hostile few DIR         the same while few descriptors can be had
  * hostile forever DIR     makes files for ever, and says of each whether it could
  *
  * Waits for a line before and after.
@@ -233,11 +234,11 @@ static void surprise(int count, const char *dir)
 	waitpid(exchange, NULL, 0);
 }
 
-static void last(const char *dir)
+static void last(const char *dir, int full)
 {
-	enum { COUNT = 8 };
+	enum { COUNT = 60 };
 	char path[199], result;
-	int go[2], said[2], refused = 0, i;
+	int go[2], said[2], i;
 	pid_t pids[1000];
 	pipe(go);
 	pipe(said);
@@ -251,24 +252,27 @@ static void last(const char *dir)
 			_exit(0);
 		}
 	}
-	for (; i < 1000 && (pids[i] = fork()) >= 0; i++)
+	for (; full && i < 1000 && (pids[i] = fork()) >= 0; i++)
 		if (pids[i] == 0)
 			for (;;)
 				pause();
-	printf("%s\n", i < 1000 ? "full" : "not full");
-	write(go[1], "12345678", COUNT);
+	memset(path, 0, sizeof path);
+	write(go[1], path, COUNT);
 	/* The first that is refused says so; who waits for somebody says nothing. */
 	read(said[0], &result, 1);
-	refused = result == EAGAIN;
+	printf("%s\n", strerrorname_np(result));
 	sprintf(path, "%s/beside", dir);
-	int fd = open(path, O_CREAT | O_RDWR, 0600);
-	printf("%s %s\n", refused ? "refused" : "not refused", fd < 0 ? strerrorname_np(errno) : "served");
+	/* Not without a descriptor. */
+	if (full && open(path, O_CREAT | O_RDWR, 0600) < 0)
+		printf("%s\n", strerrorname_np(errno));
 	while (i-- > 0)
 		kill(pids[i], SIGKILL);
 	while (wait(NULL) > 0)
 		;
 	sprintf(path, "%s/after", dir);
-	printf("%s\n", open(path, O_CREAT | O_RDWR, 0600) < 0 ? strerrorname_np(errno) : "served");
+	/* What those had comes back. */
+	while (open(path, O_CREAT | O_RDWR, 0600) < 0)
+		sched_yield();
 }
 
 static void forever(const char *dir)
@@ -307,7 +311,9 @@ int main(int argc, char **argv)
 	else if (!strcmp(argv[1], "surprise"))
 		surprise(count, argv[3]);
 	else if (!strcmp(argv[1], "last"))
-		last(argv[2]);
+		last(argv[2], 1);
+	else if (!strcmp(argv[1], "few"))
+		last(argv[2], 0);
 	else if (!strcmp(argv[1], "fifos"))
 		fifos(count, argv[3]);
 	pause_for_line("done");
