@@ -303,6 +303,16 @@ fn a_supervisor_without_descriptors_refuses_and_goes_on() {
     assert_eq!(done.stdout, "ready\nEMFILE\ndone\n", "{done:#?}");
 }
 
+/// Who is somebody else by the time that he is looked at is found all the same: the sandbox comes to its end.
+#[test]
+fn who_forks_all_the_time_is_killed_with_all() {
+    let env = Env::new();
+    let run = hostile(&env, &["hop", &env.text("no")]).sandboxed().rule("core/violation/decision:killall");
+    let done = run.input("\n").output();
+    assert_eq!(done.status.code(), Some(128 + 9), "{done:#?}");
+    assert!(!env.path("no/file").exists());
+}
+
 /// Runs programs/hostile.c in a sandbox of which the supervisor itself is under a limit.
 fn limited(env: &Env, limit: &[&str], what: &str) -> Done {
     let rule = format!("allowlist/write+{}", env.text("ok/***"));

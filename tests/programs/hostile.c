@@ -8,6 +8,7 @@
  * hostile surprise N DIR N processes open files that become FIFOs, and are killed
  * hostile last DIR        the same while no process or thread can be started any more, until one is refused
  * hostile few DIR         the same while few descriptors can be had
+ * hostile hop DIR         eight processes leave all that they are to a child, all the time; then a file is made
  * hostile forever DIR     makes files for ever, and says of each whether it could
  *
  * Waits for a line before and after.
@@ -21,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -219,6 +221,8 @@ static void surprise(int count, const char *dir)
 	close(open(path[0], O_CREAT | O_RDWR, 0600));
 	close(open(path[2], O_CREAT | O_RDWR, 0600));
 	pid_t exchange = fork();
+	if (exchange == 0)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while (exchange == 0)
 		renameat2(AT_FDCWD, path[1], AT_FDCWD, path[2], RENAME_EXCHANGE);
 	for (int i = 0; i < count; i++) {
@@ -275,6 +279,20 @@ static void last(const char *dir, int full)
 		sched_yield();
 }
 
+static void hop(const char *dir)
+{
+	char path[199];
+	signal(SIGCHLD, SIG_IGN);
+	for (int i = 0; i < 8; i++)
+		if (fork() == 0)
+			for (;;)
+				if (fork() > 0)
+					_exit(0);
+	sprintf(path, "%s/file", dir);
+	open(path, O_CREAT | O_RDWR, 0600);
+	pause();
+}
+
 static void forever(const char *dir)
 {
 	char path[199];
@@ -310,6 +328,8 @@ int main(int argc, char **argv)
 		bomb(argv[2]);
 	else if (!strcmp(argv[1], "surprise"))
 		surprise(count, argv[3]);
+	else if (!strcmp(argv[1], "hop"))
+		hop(argv[2]);
 	else if (!strcmp(argv[1], "last"))
 		last(argv[2], 1);
 	else if (!strcmp(argv[1], "few"))
