@@ -446,7 +446,6 @@ fn nobody_inside_has_the_listener() {
 /// `orphans::adopt` they are the system's, without `orphans::reap_all_but` two hundred are left.
 #[test]
 fn orphans_are_adopted_and_waited_for() {
-    let env = Env::new();
     let script = "i=0; while [ $i -lt 200 ]; do (sh -c ':' &); i=$((i+1)); done; (sleep 50 & echo $!); \
                   (setsid sh -c '(sleep 50 & echo $!)'); echo all; read x";
     let mut talk = Talk::start(sandbox("command", &[], &["sh", "-c", script]));

@@ -247,10 +247,11 @@ fn open_entry(cx: &mut Cx<'_>, entry: &Entry, mut how: How) -> Result<Option<Own
     // It can become a FIFO until it is opened.
     let call = &cx.caller.call;
     let _watched = (!may_block).then(|| Watch::quietly(cx.supervisor, call.id, call.tid, cx.worker.tid));
-    let open = |_: &mut Cx<'_>| fs::openat2(entry.dir.as_fd(), &entry.name, how.flags, how.mode, NO_LINKS);
+    let open = |flags| fs::openat2(entry.dir.as_fd(), &entry.name, flags, how.mode, NO_LINKS);
     match blocking(cx, may_block, how, open)? {
         Err(Errno::ELOOP) if how.follows() => Ok(None),
-        other => Ok(Some(other?)),
+        Ok(None) if before.is_ok_and(|stat| stat.kind() == libc::S_IFSOCK) => Err(Errno::ENXIO.into()),
+        other => Ok(other?),
     }
 }
 
@@ -320,23 +321,36 @@ fn open_object(cx: &mut Cx<'_>, object: &Object, how: How) -> Result<OwnedFd> {
     let drop = if how.flags & TMPFILE != 0 { NOFOLLOW } else { CREAT | EXCL | NOFOLLOW };
     let how =
         How { flags: how.flags & !drop, mode: if how.flags & TMPFILE != 0 { how.mode } else { 0 }, ..how };
-    let open = |_: &mut Cx<'_>| fs::reopen_mode(object.fd.as_fd(), how.flags, how.mode);
-    Ok(blocking(cx, may_block(&object.stat, how), how, open)??)
+    let open = |flags| fs::reopen_mode(object.fd.as_fd(), flags, how.mode);
+    Ok(blocking(cx, may_block(&object.stat, how), how, open)??.ok_or(Errno::ENXIO)?)
 }
 
-/// Opens, under the caller's umask where something is created, and watched over where it can block.
-fn blocking<T>(
+/// Opens, under the caller's umask where something is created, and watched over where it can block. `None`: it has become a
+/// FIFO (or is a socket, and cannot be opened), and is to be looked at again.
+fn blocking(
     cx: &mut Cx<'_>,
     may_block: bool,
     how: How,
-    open: impl FnOnce(&mut Cx<'_>) -> std::result::Result<T, Errno>,
-) -> Result<std::result::Result<T, Errno>> {
+    open: impl FnOnce(u64) -> std::result::Result<OwnedFd, Errno>,
+) -> Result<std::result::Result<Option<OwnedFd>, Errno>> {
     // What may block exists: the umask plays no part, and must not be held over it.
     if may_block {
         let _watched = Watch::over(cx.supervisor, cx.caller.call.id, cx.caller.call.tid);
-        return Ok(open(cx));
+        return Ok(open(how.flags).map(Some));
     }
-    if how.creates() { cx.with_umask(open) } else { Ok(open(cx)) }
+    if !how.creates() {
+        return Ok(open(how.flags).map(Some));
+    }
+    if cx.worker.has_own_cwd() || how.flags & NONBLOCK != 0 {
+        return Ok(cx.with_umask(|_| open(how.flags))?.map(Some));
+    }
+    // The umask is everybody's, and who changes it holds up all others: nothing may block meanwhile.
+    Ok(match cx.with_umask(|_| open(how.flags | NONBLOCK))? {
+        Ok(fd) if fs::fstat(fd.as_fd())?.kind() == libc::S_IFIFO => Ok(None),
+        Ok(fd) => fs::clear_nonblock(fd.as_fd()).map(|()| Some(fd)),
+        Err(Errno::ENXIO) => Ok(None),
+        Err(errno) => Err(errno),
+    })
 }
 
 fn may_block(stat: &fs::Stat, how: How) -> bool {
@@ -368,8 +382,8 @@ fn open_tty(cx: &mut Cx<'_>, how: How) -> Result<OwnedFd> {
     if fs::fstat(pinned.as_fd())?.rdev != device {
         return Err(Errno::ENXIO.into());
     }
-    let open = |_: &mut Cx<'_>| fs::reopen_mode(pinned.as_fd(), flags, 0);
-    Ok(blocking(cx, true, How { flags, ..how }, open)??)
+    let open = |flags| fs::reopen_mode(pinned.as_fd(), flags, 0);
+    Ok(blocking(cx, true, How { flags, ..how }, open)??.ok_or(Errno::ENXIO)?)
 }
 
 #[cfg(test)]

@@ -227,6 +227,13 @@ pub(crate) fn socket_path(fd: BorrowedFd<'_>) -> Vec<u8> {
     magic_path(fd).as_c().to_bytes().to_vec()
 }
 
+/// fcntl(2): takes `O_NONBLOCK` off an open file description.
+pub(crate) fn clear_nonblock(fd: BorrowedFd<'_>) -> Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    fcntl(fd, FcntlArg::F_SETFL(flags & !OFlag::O_NONBLOCK)).map(|_| ())
+}
+
 /// fchdir(2): of the calling thread, where that has a working directory of its own.
 pub(crate) fn fchdir(dir: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: no memory is passed.

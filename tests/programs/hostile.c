@@ -6,6 +6,7 @@
  * hostile bomb DIR        makes processes until there can be no more
  * hostile fifos N DIR     N processes wait in opens of FIFOs
  * hostile surprise N DIR N processes open files that become FIFOs, and are killed
+ * hostile wedge N DIR     makes N files while others create files that become FIFOs
  * hostile last DIR        the same while no process or thread can be started any more, until one is refused
  * hostile few DIR         the same while few descriptors can be had
  * hostile hop DIR         eight processes leave all that they are to a child, all the time; then a file is made
@@ -238,6 +239,38 @@ static void surprise(int count, const char *dir)
 	waitpid(exchange, NULL, 0);
 }
 
+static void wedge(int count, const char *dir)
+{
+	char path[3][199], name[199];
+	const char *names[] = {"file", "fifo", "both"};
+	pid_t pids[21];
+	int failed = 0;
+	for (int i = 0; i < 3; i++)
+		sprintf(path[i], "%s/%s", dir, names[i]);
+	mkfifo(path[1], 0600);
+	close(open(path[2], O_CREAT | O_RDWR, 0600));
+	for (int i = 0; i < 21; i++) {
+		if ((pids[i] = fork()) == 0)
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (pids[i] == 0)
+			if (i == 0)
+				renameat2(AT_FDCWD, path[1], AT_FDCWD, path[2], RENAME_EXCHANGE);
+			else
+				close(open(path[2], O_CREAT | O_WRONLY, 0600));
+	}
+	for (int i = 0; i < count; i++) {
+		sprintf(name, "%s/%d", dir, i);
+		int fd = open(name, O_CREAT | O_EXCL | O_WRONLY, 0640);
+		failed += fd < 0 || fcntl(fd, F_GETFL) & O_NONBLOCK;
+		close(fd);
+	}
+	printf("failed %d\n", failed);
+	for (int i = 0; i < 21; i++)
+		kill(pids[i], SIGKILL);
+	while (wait(NULL) > 0)
+		;
+}
+
 static void last(const char *dir, int full)
 {
 	enum { COUNT = 60 };
@@ -328,6 +361,8 @@ int main(int argc, char **argv)
 		bomb(argv[2]);
 	else if (!strcmp(argv[1], "surprise"))
 		surprise(count, argv[3]);
+	else if (!strcmp(argv[1], "wedge"))
+		wedge(count, argv[3]);
 	else if (!strcmp(argv[1], "hop"))
 		hop(argv[2]);
 	else if (!strcmp(argv[1], "last"))
