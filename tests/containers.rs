@@ -176,7 +176,7 @@ fn a_create_that_blocks_by_surprise_stops_nobody() {
         let program = container.env.program("hostile");
         // The program waits for a line before it begins, and before it ends.
         let script =
-            format!("printf '\\n\\n' | {} wedge 3000 {}", program.display(), container.env.text("ok"));
+            format!("printf '\\n\\n' | {} wedge 1000 {}", program.display(), container.env.text("ok"));
         let done = container.sandboxed(&script);
         assert_eq!(done.status.code(), Some(7), "{done:#?}");
         assert_eq!(done.stdout, "ready\nfailed 0\ndone\n", "{done:#?}");

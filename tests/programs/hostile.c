@@ -239,33 +239,45 @@ static void surprise(int count, const char *dir)
 	waitpid(exchange, NULL, 0);
 }
 
+/* Exchanges the two, or opens the second, for ever. */
+static pid_t exchange_or_open(int exchanges, const char *fifo, const char *both)
+{
+	pid_t pid = fork();
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;)
+		if (exchanges)
+			renameat2(AT_FDCWD, fifo, AT_FDCWD, both, RENAME_EXCHANGE);
+		else
+			close(open(both, O_CREAT | O_WRONLY, 0600));
+}
+
 static void wedge(int count, const char *dir)
 {
-	char path[3][199], name[199];
-	const char *names[] = {"file", "fifo", "both"};
-	pid_t pids[21];
+	enum { COUNT = 10 };
+	char fifo[199], both[199], name[199];
+	pid_t pids[COUNT];
 	int failed = 0;
-	for (int i = 0; i < 3; i++)
-		sprintf(path[i], "%s/%s", dir, names[i]);
-	mkfifo(path[1], 0600);
-	close(open(path[2], O_CREAT | O_RDWR, 0600));
-	for (int i = 0; i < 21; i++) {
-		if ((pids[i] = fork()) == 0)
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-		while (pids[i] == 0)
-			if (i == 0)
-				renameat2(AT_FDCWD, path[1], AT_FDCWD, path[2], RENAME_EXCHANGE);
-			else
-				close(open(path[2], O_CREAT | O_WRONLY, 0600));
-	}
+	sprintf(fifo, "%s/fifo", dir);
+	sprintf(both, "%s/both", dir);
+	mkfifo(fifo, 0600);
+	close(open(both, O_CREAT | O_RDWR, 0600));
+	for (int i = 0; i < COUNT; i++)
+		pids[i] = exchange_or_open(i == 0, fifo, both);
 	for (int i = 0; i < count; i++) {
 		sprintf(name, "%s/%d", dir, i);
 		int fd = open(name, O_CREAT | O_EXCL | O_WRONLY, 0640);
 		failed += fd < 0 || fcntl(fd, F_GETFL) & O_NONBLOCK;
 		close(fd);
+		/* Most are blocked in the ordinary way, after a while. */
+		int old = 1 + i % (COUNT - 1);
+		kill(pids[old], SIGKILL);
+		waitpid(pids[old], NULL, 0);
+		pids[old] = exchange_or_open(0, fifo, both);
 	}
 	printf("failed %d\n", failed);
-	for (int i = 0; i < 21; i++)
+	for (int i = 0; i < COUNT; i++)
 		kill(pids[i], SIGKILL);
 	while (wait(NULL) > 0)
 		;
