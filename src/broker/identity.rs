@@ -43,6 +43,10 @@ pub(super) fn identity(cx: &mut Cx<'_>) -> Result<Answer> {
         restrict(cx)?;
     }
     let shares_fs = matches!(cx.row.name, "unshare" | "clone");
+    if !shares_fs {
+        // Before it is somebody else: its next call is looked at with what that takes.
+        cx.supervisor.others.store(true, Ordering::Release);
+    }
     remember(cx, |facts| match shares_fs {
         // umask(2) of one may then be that of another, or not that of its own process.
         true => Facts { umask: None, ..facts },
@@ -91,10 +95,6 @@ pub(crate) fn umask(cx: &mut Cx<'_>) -> Result<Answer> {
 
 fn remember(cx: &mut Cx<'_>, change: impl FnOnce(Facts) -> Facts) -> Result<Answer> {
     let supervisor = cx.supervisor;
-    // Before it is somebody else: its next call is looked at with what that takes.
-    if !matches!(cx.call.op, crate::gate::Op::Umask) {
-        supervisor.others.store(true, Ordering::Release);
-    }
     let changed = supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
         let facts = change(present.facts.clone());
         let next = (facts != present.facts).then(|| Tagged { policy: present.policy.clone(), facts });
