@@ -173,7 +173,7 @@ impl Hostile {
         assert!(becomes(is_small), "({threads}, {descriptors}) became {:?}", self.running.size());
         assert!(becomes(|| self.running.zombies() == 0));
         let now = self.running.memory();
-        assert!(now <= memory + 24 * 1024, "{memory} kB became {now} kB");
+        assert!(now <= memory + 64 * 1024, "{memory} kB became {now} kB");
     }
 
     /// Lets it do it, and end; what it said. The supervisor is what it was before.
@@ -307,7 +307,11 @@ fn a_supervisor_without_descriptors_refuses_and_goes_on() {
 #[test]
 fn who_forks_all_the_time_is_killed_with_all() {
     let env = Env::new();
-    let run = hostile(&env, &["hop", &env.text("no")]).sandboxed().rule("core/violation/decision:killall");
+    if is_root() {
+        return eprintln!("skipped: without a limit of processes the machine can be filled with zombies");
+    }
+    let run = hostile(&env, &["hop", &env.text("no")]).sandboxed().rule("core/limit/processes:400");
+    let run = run.rule("core/violation/decision:killall");
     let done = run.input("\n").output();
     assert_eq!(done.status.code(), Some(128 + 9), "{done:#?}");
     assert!(!env.path("no/file").exists());

@@ -33,6 +33,17 @@
 
 static struct stat st;
 
+/* A process, or the end: -1 must not be killed. */
+static pid_t make_process(void)
+{
+	pid_t pid = fork();
+	if (pid < 0) {
+		perror("fork");
+		exit(1);
+	}
+	return pid;
+}
+
 static void pause_for_line(const char *text)
 {
 	puts(text);
@@ -77,7 +88,7 @@ static void rules(int count)
 	pipe(ends);
 	pipe(stay);
 	for (int i = 0; i < count; i++)
-		if (fork() == 0) {
+		if (make_process() == 0) {
 			char result = fill(i);
 			close(stay[1]);
 			write(ends[1], &result, 1);
@@ -104,7 +115,7 @@ static void commands(int count)
 	char byte;
 	pipe(go);
 	for (int i = 0; i < count; i++)
-		if (fork() == 0) {
+		if (make_process() == 0) {
 			char text[99];
 			sprintf(text, "/dev/sydbox/denylist/write+/of/%d", i);
 			close(go[1]);
@@ -143,7 +154,7 @@ static void kills(int count, const char *dir)
 {
 	srandom(getpid());
 	for (int i = 0; i < count; i++) {
-		pid_t pid = fork();
+		pid_t pid = make_process();
 		if (pid == 0)
 			mediated(dir);
 		struct timespec moment = {0, random() % 600000};
@@ -190,7 +201,7 @@ static void fifos(int count, const char *dir)
 		sprintf(path, "%s/f%d", dir, i);
 		mkfifo(path, 0600);
 		/* Opening for writing is mediated, and waits for who reads. */
-		if ((pids[i] = fork()) == 0)
+		if ((pids[i] = make_process()) == 0)
 			_exit(open(path, O_WRONLY) < 0);
 	}
 	sprintf(path, "%s/beside", dir);
@@ -221,13 +232,13 @@ static void surprise(int count, const char *dir)
 	mkfifo(path[1], 0600);
 	close(open(path[0], O_CREAT | O_RDWR, 0600));
 	close(open(path[2], O_CREAT | O_RDWR, 0600));
-	pid_t exchange = fork();
+	pid_t exchange = make_process();
 	if (exchange == 0)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while (exchange == 0)
 		renameat2(AT_FDCWD, path[1], AT_FDCWD, path[2], RENAME_EXCHANGE);
 	for (int i = 0; i < count; i++) {
-		pid_t pid = fork();
+		pid_t pid = make_process();
 		while (pid == 0)
 			close(open(path[2], O_WRONLY));
 		struct timespec moment = {0, 4000000};
@@ -242,7 +253,7 @@ static void surprise(int count, const char *dir)
 /* Exchanges the two, or opens the second, for ever. */
 static pid_t exchange_or_open(int exchanges, const char *fifo, const char *both)
 {
-	pid_t pid = fork();
+	pid_t pid = make_process();
 	if (pid)
 		return pid;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -294,7 +305,7 @@ static void last(const char *dir, int full)
 	for (i = 0; i < COUNT; i++) {
 		sprintf(path, "%s/f%d", dir, i);
 		mkfifo(path, 0600);
-		if ((pids[i] = fork()) == 0) {
+		if ((pids[i] = make_process()) == 0) {
 			read(go[0], &result, 1);
 			result = open(path, O_WRONLY) < 0 ? errno : 0;
 			write(said[1], &result, 1);

@@ -91,9 +91,14 @@ fn supervise(
     let mut signals =
         Forward::install().map_err(|error| Failure::new(format!("cannot handle signals: {error}")))?;
     let sandbox = builder.build()?;
-    orphans::adopt();
+    let adopts = orphans::are_out_of_sight();
+    if adopts {
+        orphans::adopt();
+    }
     let mut child = sandbox.spawn(command)?;
-    orphans::reap_all_but(child.id());
+    if adopts {
+        orphans::reap_all_but(child.id());
+    }
     if let Err(error) = signals.to(child.id()) {
         log::debug!("signals are not passed on to process {}: {error}", child.id());
     }

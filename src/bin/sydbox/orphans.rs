@@ -1,8 +1,7 @@
-//! Orphans of the tree become children of this process, and are waited for.
+//! Where the supervisor could not look at orphans they become children of this process, and are waited for.
 //!
-//! So everything in the sandbox stays a descendant of its supervisor: where Yama restricts tracing (`ptrace_scope` 1, the
-//! default of some distributions) the supervisor may look at nobody else. The library leaves this to the program that
-//! embeds it, because it changes whose children that program finds.
+//! Yama (`ptrace_scope` other than 0, the default of some distributions) lets who is not privileged look at descendants only.
+//! The library leaves this to the program that embeds it, because it changes whose children that program finds.
 #![forbid(unsafe_code)]
 
 use std::thread;
@@ -11,6 +10,11 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::SigSet;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
+
+/// Whether this system asks who descends from whom.
+pub fn are_out_of_sight() -> bool {
+    std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").is_ok_and(|scope| scope.trim() != "0")
+}
 
 /// From now on orphans below this process are its children.
 pub fn adopt() {
