@@ -1,9 +1,8 @@
 //! The supervisor, and what else is outside, against all that a process of the sandbox can do to another process.
 //!
-//! Each attack of programs/assail.c succeeds natively, also on a process of another sandbox or of none. Switched off one at a time, the
-//! defences were seen to be needed: without the rows of `OUTSIDE`, `OTHERS` and `SIGNALS` in the filter's table the attacks of
-//! their names succeed without Landlock; without Landlock and `shield_supervisor` all files of procfs can be read; without
-//! `scopes_signals` and with the rows of signals allowed the supervisor dies.
+//! Each attack of programs/assail.c succeeds natively. Seen to succeed, without Landlock, where their rows are left out of the
+//! filter: descriptors that are owned by the supervisor, which dies of that, limits, and all that is about the right to run.
+//! Tracing, and most of procfs, is refused by the kernel as well: by the domain, by what a root has lost, by `shield_supervisor`.
 #![cfg(feature = "cli")]
 #![forbid(unsafe_code)]
 
