@@ -380,6 +380,12 @@ if stopped == 0:
 os.waitpid(stopped, os.WUNTRACED)
 os.write(go[1], b"x")
 print(os.waitstatus_to_exitcode(os.waitpid(stopped, 0)[1]), flush=True)
+# When the program has ended the signal is the supervisor's own.
+def pending():
+    with open("/proc/%d/status" % os.getppid()) as status:
+        return any(line.startswith("ShdPnd") and int(line.split()[1], 16) & 1 for line in status)
+while pending():
+    pass
 os.mkdir(sys.argv[1])
 os._exit(5)
 "#;
