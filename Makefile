@@ -20,6 +20,7 @@ help:
 	@echo 'make demo      build and run the demonstration (tests/demo)'
 	@echo 'make check     run all tests and checks'
 	@echo 'make fuzz-fs   compare random calls with and without the sandbox (FUZZ_SECONDS, FUZZ_SEED)'
+	@echo 'make stress    hostile programs, five times as long'
 	@echo 'make bench     measure what the sandbox costs (tools/bench/run; BENCH_QUICK=1: in under two minutes)'
 	@echo 'make build     build the release'
 	@echo 'make install   install what was built (PREFIX, DESTDIR)'
@@ -59,6 +60,11 @@ fuzz-fs:
 	$(CARGO) test --test differential -- --ignored --nocapture fuzz
 	if [ "$$(id -u)" -eq 0 ]; then tools/test-as-user --test differential -- --ignored --nocapture fuzz; fi
 
+# What the tests do anyway, with more processes that are killed at any point of a call.
+stress:
+	STRESS_KILLS=10000 $(CARGO) test --test stress
+	if [ "$$(id -u)" -eq 0 ]; then STRESS_KILLS=10000 tools/test-as-user --test stress; fi
+
 # Figures only: none of them makes it fail.
 bench:
 	tools/setup demo
@@ -84,4 +90,4 @@ install:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help setup build demo check bench fuzz-fs install clean
+.PHONY: all help setup build demo check stress bench fuzz-fs install clean

@@ -39,6 +39,8 @@ pub struct SandboxBuilder {
     sink: Arc<dyn Sink>,
     gaps: Vec<String>,
     without_scopes: bool,
+    without_landlock: bool,
+    shield: bool,
 }
 
 impl SandboxBuilder {
@@ -134,6 +136,24 @@ impl SandboxBuilder {
         self.without_scopes = true;
         self
     }
+
+    /// Does without the second lock, as on a kernel without Landlock: for tests of what stands in.
+    #[doc(hidden)]
+    pub fn without_landlock(&mut self) -> &mut Self {
+        self.without_scopes = true;
+        self.without_landlock = true;
+        self
+    }
+
+    /// Makes this process non-dumpable (`PR_SET_DUMPABLE`) just before a command is let go, as the command `sydbox` does: no
+    /// other process of the user can then look into it through procfs, not even where there is no Landlock to keep those
+    /// of the sandbox from that. It is for the whole process and stays: debuggers cannot attach any more, it leaves no core
+    /// dumps, and its files in `/proc` belong to root.
+    pub fn shield_supervisor(&mut self, yes: bool) -> &mut Self {
+        self.shield = yes;
+        self
+    }
+
     /// The filter that this sandbox would load: an array of `struct sock_filter`.
     ///
     /// # Errors
@@ -214,6 +234,8 @@ impl Sandbox {
             sink: Arc::new(LogSink),
             gaps: Vec::new(),
             without_scopes: false,
+            without_landlock: false,
+            shield: false,
         }
     }
 
@@ -296,9 +318,12 @@ impl Launch {
         let caps = creds::capget().map_err(|errno| Error::system("capget", errno))?;
         let privileged = caps.permitted != 0 || nix::unistd::geteuid().is_root();
         let dropped_caps = if privileged { gate::capabilities::dropped() } else { 0 };
-        let (landlock, grants) = broker::ruleset(&sandbox.shape, &policy).map_err(|error| {
-            Error::new(ErrorKind::System, format!("cannot make a Landlock ruleset: {error}"))
-        })?;
+        let (landlock, grants) = match sandbox.builder.without_landlock {
+            true => Default::default(),
+            false => broker::ruleset(&sandbox.shape, &policy).map_err(|error| {
+                Error::new(ErrorKind::System, format!("cannot make a Landlock ruleset: {error}"))
+            })?,
+        };
         // Elsewhere only the filter keeps these calls from processes outside, and from ours.
         let reaches_out =
             policy.opened.iter().find(|call| gate::opened(call).is_some_and(|(_, call)| call.needs_domain));
@@ -336,6 +361,7 @@ impl Launch {
             dropped_caps,
             backstop,
             grants,
+            shield: sandbox.builder.shield,
             sink: Mutex::new(Arc::clone(&sandbox.builder.sink)),
         };
         Ok(Self { setup, ours, theirs, states, proc, options, policy, has_pidfd_getfd })
@@ -458,6 +484,12 @@ impl Meet {
         let supervisor = Arc::new(Supervisor::new(sight, states, options, pid.raw(), ours, &policy));
         Crew::start(&supervisor)
             .map_err(|error| Error::system("cannot start the supervisor's threads", error))?;
+        // Not before: the child was made a copy of this process, and could not have been looked into either.
+        if supervisor.options.shield
+            && let Err(errno) = nix::sys::prctl::set_dumpable(false)
+        {
+            return Err(Error::system("prctl(PR_SET_DUMPABLE)", errno));
+        }
         supervisor.acknowledge();
         Ok(Running { supervisor })
     }

@@ -167,3 +167,18 @@ fn what_is_missing_is_named() {
         assert!(done.stdout.contains("can run here"), "{}: {done:#?}", who(container));
     });
 }
+
+/// Where all threads of the supervisor share a umask, a create that comes to block holds nobody up. With the file opened as the
+/// caller asked under that umask, the others wait for ever.
+#[test]
+fn a_create_that_blocks_by_surprise_stops_nobody() {
+    everywhere(|container| {
+        let program = container.env.program("hostile");
+        // The program waits for a line before it begins, and before it ends.
+        let script =
+            format!("printf '\\n\\n' | {} wedge 1000 {}", program.display(), container.env.text("ok"));
+        let done = container.sandboxed(&script);
+        assert_eq!(done.status.code(), Some(7), "{done:#?}");
+        assert_eq!(done.stdout, "ready\nfailed 0\ndone\n", "{done:#?}");
+    });
+}

@@ -456,6 +456,57 @@ say("noatime", lambda: os.open(top + "/open/roots", os.O_RDONLY | os.O_NOATIME))
     }
 }
 
+/// What a root has lost, the broker does not do for it either. `kernel` says what the kernel does by itself in the same
+/// sandbox. With `CAP_SYS_PTRACE` in force while the broker acts, the environment of the other user's process is opened;
+/// with `Worker::become_caller` granting all capabilities, the file is written.
+#[test]
+fn the_broker_has_no_capability_that_its_caller_lacks() {
+    if !is_root() {
+        eprintln!("skipped: needs root");
+        return;
+    }
+    const SCRIPT: &str = r#"
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+top = sys.argv[1]
+def say(name, call):
+    try:
+        os.close(call())
+        print(name, "done")
+    except OSError as error:
+        print(name, error.strerror)
+open(top + "/theirs", "w"); os.chmod(top + "/theirs", 0o400); os.chown(top + "/theirs", 65534, 65534)
+ready, end = os.pipe(), os.pipe()
+other = os.fork()
+if other == 0:
+    os.close(end[1])
+    os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+    # Dumpable again, as after an exec.
+    libc.prctl(4, 1, 0, 0, 0)
+    os.write(ready[1], b"x"); os.read(end[0], 1); os._exit(0)
+os.read(ready[0], 1)
+say("environ", lambda: os.open("/proc/%d/environ" % other, os.O_RDONLY))
+say("write", lambda: os.open(top + "/theirs", os.O_WRONLY))
+os.close(end[1])
+# CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH.
+header = struct.pack("Ii", 0x20080522, 0)
+data = ctypes.create_string_buffer(24)
+libc.capget(header, data)
+words = [word & ~6 if n in (0, 1) else word for n, word in enumerate(struct.unpack("6I", data.raw))]
+assert libc.capset(header, struct.pack("6I", *words)) == 0
+say("write without", lambda: os.open(top + "/theirs", os.O_WRONLY))
+say("truncate without", lambda: os.open(top + "/theirs", os.O_RDONLY | os.O_TRUNC))
+"#;
+    let env = Env::new();
+    let run = env.run("python3").args(["-c", SCRIPT, &env.text("ok")]);
+    let lost = "write done\nwrite without Permission denied\ntruncate without Permission denied\n";
+    assert_eq!(run.output().succeeded().stdout, format!("environ done\n{lost}"));
+    // The kernel opens what is read, and then the broker.
+    assert_eq!(run.clone().mediated().output().stdout, format!("environ Permission denied\n{lost}"));
+    let armed = run.mediated().rule("core/sandbox/read:allow").output();
+    assert_eq!(armed.stdout, format!("environ Permission denied\n{lost}"));
+}
+
 /// The supervisor is killed while a process of the tree is on its own: nothing that is mediated succeeds from then on, and
 /// the eldest is gone. Without the death signal it lives on.
 #[test]
@@ -479,6 +530,26 @@ fn without_its_supervisor_the_tree_can_do_nothing() {
     assert!(common::becomes(|| !is_alive(&left)), "what is left does not end");
     assert!(env.path("ok/before").exists());
     assert!(!env.path("ok/after").exists() && !env.path("ok/after-too").exists());
+}
+
+/// It is killed while eight processes make files as fast as they can: not one more is made.
+#[test]
+fn nothing_more_is_made_when_the_supervisor_dies() {
+    let env = Env::new();
+    let script = "for job in 1 2 3 4 5 6 7 8; do \"$0\" forever ok & done; wait";
+    let mut running = env.run("sh").args(["-c", script]).arg(env.program("hostile")).brokered().start();
+    let made = || std::fs::read_dir(env.path("ok")).unwrap().count();
+    assert!(common::becomes(|| made() > 500));
+    let mut output = running.child.stdout.take().unwrap();
+    running.child.kill().unwrap();
+    running.child.wait().unwrap();
+    let at_death = made();
+    // Until the last of them is gone.
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut output, &mut said).unwrap();
+    assert_eq!(said, "ENOSYS\n".repeat(8));
+    assert_eq!(made(), at_death);
+    running.finish();
 }
 
 /// Whether there is such a process, and no zombie.

@@ -93,15 +93,13 @@ impl Crew {
     }
 }
 
-/// Sees to it that somebody receives: for a thread that is about to block.
-pub(super) fn relieve(supervisor: &Arc<Supervisor>) {
-    if supervisor.crew.receiving.load(Ordering::SeqCst) == 0 {
-        call_up(supervisor);
-    }
+/// Sees to it that somebody receives: for a thread that is about to block. `false`: there can be no further thread.
+pub(super) fn relieve(supervisor: &Arc<Supervisor>) -> bool {
+    supervisor.crew.receiving.load(Ordering::SeqCst) > 0 || call_up(supervisor)
 }
 
 /// One more thread receives.
-fn call_up(supervisor: &Arc<Supervisor>) {
+fn call_up(supervisor: &Arc<Supervisor>) -> bool {
     let crew = &supervisor.crew;
     // Counted before it runs: whoever comes next sees that one is on its way.
     crew.receiving.fetch_add(1, Ordering::SeqCst);
@@ -109,13 +107,17 @@ fn call_up(supervisor: &Arc<Supervisor>) {
     if parked.waiting > parked.called {
         parked.called += 1;
         crew.called.notify_one();
-        return;
+        return true;
     }
     drop(parked);
-    if let Err(error) = hire(supervisor) {
+    let hired = hire(supervisor);
+    if let Err(error) = &hired {
         crew.receiving.fetch_sub(1, Ordering::SeqCst);
-        log::warn!("no further thread can be started: calls wait for each other: {error}");
+        crate::report::seldom(|| {
+            log::warn!("no further thread can be started: calls wait for each other: {error}")
+        });
     }
+    hired.is_ok()
 }
 
 /// Starts a thread, which is counted as receiving already.
@@ -171,6 +173,9 @@ fn receive(supervisor: &Arc<Supervisor>, worker: &mut Worker) -> bool {
         crew.received.fetch_add(1, Ordering::SeqCst);
         crew.receiving.fetch_sub(1, Ordering::SeqCst);
         watch::attend(supervisor);
+        if supervisor.others.load(Ordering::Acquire) {
+            worker.expect_others();
+        }
         calls = calls.wrapping_add(1);
         if calls.is_multiple_of(LOOK_EVERY) {
             // Before the answer: who gets it may call again at once, and is no crowd.

@@ -345,7 +345,9 @@ pub(super) fn verify(cx: &Cx<'_>, approval: &Arc<Approval>) -> Result<Option<Arc
         }
         Ok(_) | Err(_) => {
             let tgid = cx.caller.tgid()?;
-            log::warn!("process {tgid} runs another program than the one that was approved: it is killed");
+            crate::report::seldom(|| {
+                log::warn!("process {tgid} runs another program than the one that was approved: it is killed")
+            });
             tree::kill(cx.supervisor, tgid);
             Err(Errno::EPERM.into())
         }

@@ -53,6 +53,10 @@ pub(super) fn identity(cx: &mut Cx<'_>) -> Result<Answer> {
         groups = restrict(cx)?;
     }
     let shares_fs = matches!(cx.row.name, "unshare" | "clone");
+    if !shares_fs {
+        // Before it is somebody else: its next call is looked at with what that takes.
+        cx.supervisor.others.store(true, Ordering::Release);
+    }
     remember(cx, |facts| match shares_fs {
         // umask(2) of one may then be that of another, or not that of its own process.
         true => Facts { umask: None, ..facts },

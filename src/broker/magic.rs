@@ -16,6 +16,8 @@ use crate::tracee::Result;
 const PREFIX: &[u8] = b"/dev/sydbox";
 /// Commands longer than this are refused (a path of `PATH_MAX` and what is in front of it fits).
 const MAX_COMMAND: usize = 64 << 10;
+/// So much of a command that was wrong is shown.
+const MAX_SHOWN: usize = 4096;
 
 /// stat, stat64, newfstatat, fstatat64, statx with a name that may be magic.
 pub(super) fn stat(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
@@ -32,11 +34,11 @@ pub(super) fn stat(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
     // It may have changed since the first look; only this one counts.
     let Some(command) = command(&text[..len]) else { return Ok(Answer::Continue) };
     let parsed = magic::parse(command).map_err(|error| {
-        log::warn!("{}: {}", crate::report::escape(&text[..len]), error);
+        complain(&text[..len], &error);
         Errno::EINVAL
     })?;
     let log = |refusal: magic::Refusal| {
-        log::warn!("{}: {}", crate::report::escape(&text[..len]), refusal.message);
+        complain(&text[..len], &refusal.message);
         refusal.errno
     };
     // A command that is refused changes nothing, not even the buffer.
@@ -83,6 +85,13 @@ pub(super) fn stat(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
         Err(None) => Err(Errno::ENOENT.into()),
         Err(Some(refusal)) => Err(log(refusal).into()),
     }
+}
+
+/// Says what was wrong with a command.
+fn complain(text: &[u8], error: &dyn std::fmt::Display) {
+    crate::report::seldom(|| {
+        log::warn!("{}: {error}", crate::report::escape(&text[..text.len().min(MAX_SHOWN)]));
+    });
 }
 
 /// Whether the name begins as a command does. A name that cannot be read is the kernel's to refuse.

@@ -255,6 +255,9 @@ fn open_entry(cx: &mut Cx<'_>, entry: Entry, before: fs::Outcome, mut how: How) 
         return Err(Errno::EOVERFLOW.into());
     }
     let may_block = before.is_ok_and(|stat| may_block(&stat, how));
+    if may_block && before.is_ok_and(|stat| stat.kind() == libc::S_IFIFO) {
+        cx.may_wait()?;
+    }
     if before.is_ok_and(|stat| is_tty(&stat)) {
         return Ok(Some(Opened::existing(open_tty(cx, how)?)));
     }
@@ -265,11 +268,16 @@ fn open_entry(cx: &mut Cx<'_>, entry: Entry, before: fs::Outcome, mut how: How) 
         cx.caller.check()?;
     }
     let flags = how.flags | if makes { EXCL } else { 0 };
-    let open = |_: &mut Cx<'_>| fs::openat2(entry.dir.as_fd(), &entry.name, flags, how.mode, NO_LINKS);
-    match blocking(cx, may_block, how, open)? {
+    // It can become a FIFO until it is opened; but not if it is to be made.
+    let call = &cx.caller.call;
+    let surprises = !may_block && !makes;
+    let _watched = surprises.then(|| Watch::quietly(cx.supervisor, call.id, call.tid, cx.worker.tid));
+    let open = |flags| fs::openat2(entry.dir.as_fd(), &entry.name, flags, how.mode, NO_LINKS);
+    match blocking(cx, may_block, How { flags, ..how }, open)? {
         Err(Errno::ELOOP) if how.follows() => Ok(None),
         Err(Errno::EEXIST) if makes && how.flags & EXCL == 0 => Ok(None),
-        other => Ok(Some(Opened::Here { fd: other?, made: makes.then_some(entry) })),
+        Ok(None) if before.is_ok_and(|stat| stat.kind() == libc::S_IFSOCK) => Err(Errno::ENXIO.into()),
+        other => Ok(other?.map(|fd| Opened::Here { fd, made: makes.then_some(entry) })),
     }
 }
 
@@ -346,27 +354,43 @@ fn open_object(cx: &mut Cx<'_>, object: &Object, how: How) -> Result<OwnedFd> {
     if is_tty(&object.stat) {
         return open_tty(cx, how);
     }
+    if object.stat.kind() == libc::S_IFIFO && may_block(&object.stat, how) {
+        cx.may_wait()?;
+    }
     // An unnamed file that is exclusive can never get a name.
     let drop = if how.flags & TMPFILE != 0 { NOFOLLOW } else { CREAT | EXCL | NOFOLLOW };
     let how =
         How { flags: how.flags & !drop, mode: if how.flags & TMPFILE != 0 { how.mode } else { 0 }, ..how };
-    let open = |_: &mut Cx<'_>| fs::reopen_mode(object.fd.as_fd(), how.flags, how.mode);
-    Ok(blocking(cx, may_block(&object.stat, how), how, open)??)
+    let open = |flags| fs::reopen_mode(object.fd.as_fd(), flags, how.mode);
+    Ok(blocking(cx, may_block(&object.stat, how), how, open)??.ok_or(Errno::ENXIO)?)
 }
 
-/// Opens, under the caller's umask where something is created, and watched over where it can block.
-fn blocking<T>(
+/// Opens, under the caller's umask where something is created, and watched over where it can block. `None`: it has become a
+/// FIFO (or is a socket, and cannot be opened), and is to be looked at again.
+fn blocking(
     cx: &mut Cx<'_>,
     may_block: bool,
     how: How,
-    open: impl FnOnce(&mut Cx<'_>) -> std::result::Result<T, Errno>,
-) -> Result<std::result::Result<T, Errno>> {
+    open: impl FnOnce(u64) -> std::result::Result<OwnedFd, Errno>,
+) -> Result<std::result::Result<Option<OwnedFd>, Errno>> {
     // What may block exists: the umask plays no part, and must not be held over it.
     if may_block {
         let _watched = Watch::over(cx.supervisor, cx.caller.call.id, cx.caller.call.tid);
-        return Ok(open(cx));
+        return Ok(open(how.flags).map(Some));
     }
-    if how.creates() { cx.with_umask(open) } else { Ok(open(cx)) }
+    if !how.creates() {
+        return Ok(open(how.flags).map(Some));
+    }
+    if cx.worker.has_own_cwd() || how.flags & NONBLOCK != 0 {
+        return Ok(cx.with_umask(|_| open(how.flags))?.map(Some));
+    }
+    // The umask is everybody's, and who changes it holds up all others: nothing may block meanwhile.
+    Ok(match cx.with_umask(|_| open(how.flags | NONBLOCK))? {
+        Ok(fd) if fs::fstat(fd.as_fd())?.kind() == libc::S_IFIFO => Ok(None),
+        Ok(fd) => fs::clear_nonblock(fd.as_fd()).map(|()| Some(fd)),
+        Err(Errno::ENXIO) => Ok(None),
+        Err(errno) => Err(errno),
+    })
 }
 
 fn may_block(stat: &fs::Stat, how: How) -> bool {
@@ -398,8 +422,8 @@ fn open_tty(cx: &mut Cx<'_>, how: How) -> Result<OwnedFd> {
     if fs::fstat(pinned.as_fd())?.rdev != device {
         return Err(Errno::ENXIO.into());
     }
-    let open = |_: &mut Cx<'_>| fs::reopen_mode(pinned.as_fd(), flags, 0);
-    Ok(blocking(cx, true, How { flags, ..how }, open)??)
+    let open = |flags| fs::reopen_mode(pinned.as_fd(), flags, 0);
+    Ok(blocking(cx, true, How { flags, ..how }, open)??.ok_or(Errno::ENXIO)?)
 }
 
 #[cfg(test)]

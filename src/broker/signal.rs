@@ -60,6 +60,10 @@ pub(super) fn tgkill(cx: &mut Cx<'_>) -> Result<Answer> {
 /// directory of procfs, which the kernel takes as well, is refused: it says nothing of its process to us.
 pub(super) fn pidfd_send_signal(cx: &mut Cx<'_>) -> Result<Answer> {
     let signal = cx.value_int(0)? as i32;
+    if cx.value_int(2)? != 0 {
+        // To a thread, or to a group: programs take the flags for those of a newer kernel, and have another way.
+        return Err(Errno::EINVAL.into());
+    }
     let pidfd = cx.caller.duplicate(cx.dirfd(cx.call.at))?;
     let pid = process::pid_of(pidfd.as_fd())?;
     if !tree::is_ours(cx.supervisor, pid) {

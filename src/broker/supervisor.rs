@@ -31,6 +31,8 @@ pub(crate) struct Options {
     pub(crate) backstop: bool,
     /// What it lets the kernel open.
     pub(crate) grants: Grants,
+    /// Whether this process is to become non-dumpable.
+    pub(crate) shield: bool,
     /// Where violations go.
     pub(crate) sink: Mutex<Arc<dyn Sink>>,
 }
@@ -56,6 +58,8 @@ pub(crate) struct Supervisor {
     pub(crate) watch: Watch,
     /// Addresses that processes of the sandbox were bound to.
     pub(crate) bound: Bound,
+    /// Whether callers may be somebody else than we are: from the first one that changes who it is.
+    pub(crate) others: AtomicBool,
     /// Calls that wait while one crew hands over to another.
     pub(crate) unanswered: Mutex<Vec<Notification>>,
     /// Violations so far.
@@ -81,7 +85,9 @@ impl Supervisor {
         socket: OwnedFd,
         first: &State,
     ) -> Self {
+        let others = states.by_tag(states.first_tag()).is_none_or(|first| first.facts.identity_changed);
         let supervisor = Self {
+            others: AtomicBool::new(others),
             sight,
             states,
             options,

@@ -4,9 +4,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::crew;
 use super::cx::Cx;
 use crate::sys::creds::{self, Caps};
-use crate::sys::{fs, process};
+use crate::sys::{Errno, Pid, fs, process};
 use crate::tracee::{Identity, Result};
 
 /// Set when a caller's change of identity could not be written into its state: from then on everybody is looked at.
@@ -20,6 +21,10 @@ pub(crate) struct Worker {
     own_fs: bool,
     umask: Option<u32>,
     own: Option<Own>,
+    /// The thread.
+    pub(crate) tid: Pid,
+    /// Whether what is [`KEPT`] is in force.
+    raised: bool,
     /// The thread could not become itself again and must end.
     pub(crate) spoilt: bool,
 }
@@ -29,10 +34,12 @@ struct Own {
     fsuid: u32,
     fsgid: u32,
     groups: Vec<u32>,
+    /// All in force.
     caps: Caps,
 }
 
-/// Capabilities that workers keep though the tree lost them: to look at callers of other users, and to tag them.
+/// Capabilities that workers keep though the tree lost them: to look at callers of other users, and to tag them. They are
+/// in force only once there can be such callers, and never while something is done for one.
 const KEPT: u64 = 1 << 19 | 1 << 24; // CAP_SYS_PTRACE, CAP_SYS_RESOURCE
 
 impl Worker {
@@ -43,12 +50,31 @@ impl Worker {
             false => None,
             true => Some(Own::settle(dropped_caps)?),
         };
-        Ok(Self { own_fs, umask: None, own, spoilt: false })
+        Ok(Self { own_fs, umask: None, own, tid: process::gettid(), raised: false, spoilt: false })
     }
 
     /// Whether the thread has a working directory of its own, to be changed as it likes.
     pub(crate) fn has_own_cwd(&self) -> bool {
         self.own_fs
+    }
+
+    /// Puts in force what is needed to look at callers that differ from us.
+    pub(crate) fn expect_others(&mut self) {
+        if !self.raised {
+            self.set_raised(true);
+        }
+    }
+
+    fn set_raised(&mut self, raised: bool) {
+        let Some(own) = &self.own else { return };
+        let effective = own.caps.permitted & if raised { u64::MAX } else { !KEPT };
+        match creds::capset(Caps { effective, ..own.caps }) {
+            Ok(()) => self.raised = raised,
+            Err(errno) => {
+                log::error!("a thread of the supervisor cannot change its capabilities: {errno}; it ends");
+                self.spoilt = true;
+            }
+        }
     }
 
     fn become_caller(&mut self, identity: &Identity, uid: u32, gid: u32) -> Result<()> {
@@ -88,15 +114,27 @@ impl Own {
     fn settle(dropped: u64) -> Result<Self> {
         let mut caps = creds::capget()?;
         caps.permitted &= !dropped | KEPT;
-        caps.effective = caps.permitted;
+        caps.effective = caps.permitted & !KEPT;
         caps.inheritable = 0;
         creds::capset(caps)?;
         let (fsuid, fsgid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let caps = Caps { effective: caps.permitted, ..caps };
         Ok(Self { fsuid, fsgid, groups: creds::getgroups()?, caps })
     }
 }
 
 impl Cx<'_> {
+    /// `EAGAIN` where a call that waits for another process would leave nobody to serve that.
+    pub(crate) fn may_wait(&self) -> Result<()> {
+        if crew::relieve(self.supervisor) {
+            return Ok(());
+        }
+        crate::report::seldom(|| {
+            log::warn!("no further thread can be started: a call that would wait is refused")
+        });
+        Err(Errno::EAGAIN.into())
+    }
+
     /// Does `run` with the credentials of the caller. Its memory and descriptors are to be looked at before.
     pub(crate) fn as_caller<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         self.with_identity(|identity| (identity.fsuid, identity.fsgid), run)
@@ -105,7 +143,7 @@ impl Cx<'_> {
     /// As [`Cx::as_caller`], for calls by which another process learns who we are: it must see the caller.
     pub(crate) fn as_peer<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if !self.differs()? {
-            return run(self);
+            return self.with_less(run);
         }
         let identity = self.caller.identity()?;
         super::identity::verify(self, &identity)?;
@@ -128,13 +166,27 @@ impl Cx<'_> {
         Ok(LOOK_AT_ALL.load(Ordering::Relaxed) || self.state()?.facts.identity_changed)
     }
 
+    /// Does `run` without what the tree does not have, for a caller that is who we are.
+    fn with_less<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if !self.worker.raised {
+            return run(self);
+        }
+        self.worker.set_raised(false);
+        if self.worker.spoilt {
+            return Err(Errno::EPERM.into());
+        }
+        let result = run(self);
+        self.worker.set_raised(true);
+        result
+    }
+
     fn with_identity<T>(
         &mut self,
         ids: impl FnOnce(&Identity) -> (u32, u32),
         run: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
         if !self.differs()? {
-            return run(self);
+            return self.with_less(run);
         }
         let identity = self.caller.identity()?;
         super::identity::verify(self, &identity)?;

@@ -158,6 +158,11 @@ impl<P: Pattern> List<P> {
         Ok(())
     }
 
+    /// About how many bytes of memory the list takes once its index was made: compiled wildcards are large.
+    pub(super) fn memory(&self) -> usize {
+        self.rules.len() * 128 + self.bytes * 16 + self.weight * 1024
+    }
+
     /// Removes a rule.
     pub(super) fn remove(&mut self, action: Action, pattern: &P) -> Result<(), RuleError> {
         let at = self.position(action, pattern).ok_or(RuleError::Missing)?;

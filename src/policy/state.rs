@@ -280,6 +280,23 @@ impl State {
         })
     }
 
+    /// About how many bytes of memory its rules take once decisions were made by them.
+    pub(crate) fn weight(&self) -> usize {
+        let Lists { paths, path_filters, bind, connect, net_filter, kill, resume } = &*self.lists;
+        let of_paths = paths.iter().chain(path_filters).chain([kill, resume]).map(List::memory);
+        of_paths.chain([bind, connect, net_filter].map(List::memory)).sum()
+    }
+
+    /// Whether the rules are the very same as those of another state.
+    pub(crate) fn shares_lists_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.lists, &other.lists)
+    }
+
+    /// What states have in common that share their rules.
+    pub(crate) fn lists_id(&self) -> usize {
+        Arc::as_ptr(&self.lists) as usize
+    }
+
     /// Every rule as one would write it, list by list.
     pub(crate) fn rules(&self) -> impl Iterator<Item = &Arc<str>> {
         let paths = self

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 
 pub(crate) mod arguments;
 pub(crate) mod escape;
+mod flood;
 #[cfg(feature = "json")]
 mod json;
 mod log_sink;
@@ -20,6 +21,7 @@ mod text;
 mod wire;
 
 pub use escape::escape;
+pub(crate) use flood::seldom;
 #[cfg(feature = "json")]
 pub use json::JsonSink;
 pub(crate) use log_sink::LogSink;

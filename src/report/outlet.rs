@@ -84,7 +84,11 @@ impl Outlet {
     pub(crate) fn new(writer: Box<dyn Write + Send>) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
-        thread::Builder::new().name("sydbox-report".into()).spawn(move || theirs.drain(writer))?;
+        thread::Builder::new().name("sydbox-report".into()).spawn(move || {
+            // A terminal that the sandboxed program has taken for itself would stop the whole process (SIGTTOU).
+            let _ = nix::sys::signal::SigSet::all().thread_block();
+            theirs.drain(writer);
+        })?;
         Ok(Self { shared })
     }
 

@@ -295,6 +295,13 @@ fn path_by_going(dir: BorrowedFd<'_>, path: &mut Vec<u8>) -> Result<bool> {
     Ok(true)
 }
 
+/// fcntl(2): takes `O_NONBLOCK` off an open file description.
+pub(crate) fn clear_nonblock(fd: BorrowedFd<'_>) -> Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    fcntl(fd, FcntlArg::F_SETFL(flags & !OFlag::O_NONBLOCK)).map(|_| ())
+}
+
 /// fchdir(2): of the calling thread, where that has a working directory of its own.
 pub(crate) fn fchdir(dir: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: no memory is passed.

@@ -19,7 +19,8 @@ static TARGET: AtomicI32 = AtomicI32::new(-1);
 static EARLY: [AtomicBool; PASSED.len()] = [const { AtomicBool::new(false) }; PASSED.len()];
 
 const PASSED: [libc::c_int; 2] = [libc::SIGTERM, libc::SIGHUP];
-const SURVIVED: [libc::c_int; 2] = [libc::SIGINT, libc::SIGQUIT];
+/// SIGIO: any process of the job can have it sent to the foreground group of the terminal.
+const SURVIVED: [libc::c_int; 3] = [libc::SIGINT, libc::SIGQUIT, libc::SIGIO];
 
 /// The handlers, in place. There is one set for the process.
 #[derive(Debug)]

@@ -149,10 +149,12 @@ impl<'s> Caller<'s> {
             Errno::ESRCH => Stop::Gone,
             // Not dumpable, or of another user: what cannot be read cannot be allowed.
             Errno::EPERM | Errno::EACCES => {
-                log::warn!(
-                    "the memory of process {} cannot be read ({errno}): its call is refused",
-                    self.call.tid
-                );
+                crate::report::seldom(|| {
+                    log::warn!(
+                        "the memory of process {} cannot be read ({errno}): its call is refused",
+                        self.call.tid
+                    )
+                });
                 Stop::Errno(Errno::EPERM)
             }
             errno => Stop::Errno(errno),
@@ -302,10 +304,12 @@ impl<'s> Caller<'s> {
     fn pidfd_of_leader(&self) -> Result<OwnedFd> {
         let tgid = self.tgid()?;
         if tgid != self.call.tid {
-            log::warn!(
-                "thread {} of {tgid}: its descriptors cannot be told from its leader's before Linux 6.9",
-                self.call.tid
-            );
+            crate::report::seldom(|| {
+                log::warn!(
+                    "thread {} of {tgid}: its descriptors cannot be told from its leader's before Linux 6.9",
+                    self.call.tid
+                )
+            });
             return Err(Errno::EPERM.into());
         }
         process::pidfd_open(tgid).map_err(|_| Stop::Gone)

@@ -4,6 +4,7 @@
 mod failure;
 mod manual;
 mod options;
+mod orphans;
 mod output;
 mod plan;
 mod rules;
@@ -59,6 +60,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let mut builder = Sandbox::builder();
     plan.apply(&mut builder)?;
     builder.dry_run(matches.get_flag("dry-run")).require_backstop(matches.get_flag("require-backstop"));
+    builder.shield_supervisor(true);
 
     if let Some(export) = matches.get_one::<options::Export>("export") {
         return self::export(&builder, export);
@@ -94,7 +96,14 @@ fn supervise(
         Forward::install().map_err(|error| Failure::new(format!("cannot handle signals: {error}")))?;
     let reporter = tree::Reporter::install()?;
     let sandbox = builder.build()?;
+    let adopts = orphans::are_out_of_sight();
+    if adopts {
+        orphans::adopt();
+    }
     let mut child = sandbox.spawn(command)?;
+    if adopts {
+        orphans::reap_all_but(child.id());
+    }
     if let Err(error) = signals.to(child.id()) {
         log::debug!("signals are not passed on to process {}: {error}", child.id());
     }

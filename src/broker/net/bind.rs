@@ -138,7 +138,9 @@ fn bind_entry(socket: &Socket, entry: &Entry, own_cwd: bool) -> std::result::Res
         path.push(b'/');
         path.extend_from_slice(entry.name.to_bytes());
         if path.len() > size_of::<libc::sockaddr_un>() - 2 {
-            log::warn!("a socket's name is too long to be bound without a working directory of our own");
+            crate::report::seldom(|| {
+                log::warn!("a socket's name is too long to be bound without a working directory of our own")
+            });
             return Err(Errno::EINVAL);
         }
         return net::bind(socket.fd(), Raw::unix(&path).bytes());

@@ -149,10 +149,12 @@ impl Cx<'_> {
             return self.caller.check();
         }
         if socket::is_disguise(socket) && !self.is_open()? {
-            log::warn!(
-                "an inherited socket of family {} is not to be used: rules do not see where it leads",
-                socket.domain
-            );
+            crate::report::seldom(|| {
+                log::warn!(
+                    "an inherited socket of family {} is not to be used: rules do not see where it leads",
+                    socket.domain
+                )
+            });
             return Err(Errno::ECONNREFUSED.into());
         }
         // How getaddrinfo(3) asks for the source address of each result. A dry run goes on, and so reports it.
@@ -174,10 +176,10 @@ impl Cx<'_> {
 fn cannot_duplicate() -> Stop {
     static TOLD: Once = Once::new();
     TOLD.call_once(|| {
-        log::error!(
+        crate::report::seldom(|| log::error!(
             "pidfd_getfd is refused, so calls on sockets are refused (a container's filter allows it with the \
              capability CAP_SYS_PTRACE: `--cap-add SYS_PTRACE`)"
-        );
+        ));
     });
     Errno::EPERM.into()
 }

@@ -230,6 +230,7 @@ impl Ask {
                     sent => return Ok(Portion { len: sent?, last: false }),
                 }
             }
+            cx.may_wait()?;
             let _watched = Watch::over(cx.supervisor, cx.caller.call.id, cx.caller.call.tid);
             let len = net::sendmsg(socket.fd(), name, data, control, self.flags)?;
             Ok(Portion { len, last: len < data.len() })

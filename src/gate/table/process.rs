@@ -150,8 +150,8 @@ pub(super) static ROWS: &[Row] = &[
     Row::new(
         "prlimit64",
         &[
-            Rule::when(&[Cond::is(1, RLIMIT_LOCKS), Cond::NotNull { arg: 2 }], TAG),
             Rule::when(&[Cond::not_zero(0), Cond::NotNull { arg: 2 }], NUMBER),
+            Rule::when(&[Cond::is(1, RLIMIT_LOCKS), Cond::NotNull { arg: 2 }], TAG),
         ],
         Allow,
     )
