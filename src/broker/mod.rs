@@ -77,6 +77,7 @@ fn perform(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
         Op::Sendmsg => net::sendmsg(cx),
         Op::Sendmmsg => net::sendmmsg(cx),
         Op::Socket => net::socket(cx),
+        Op::Socketcall => net::socketcall(cx),
         Op::Kill => signal::kill(cx),
         Op::Tkill => signal::tkill(cx),
         Op::Tgkill => signal::tgkill(cx),

@@ -17,7 +17,7 @@ mod table;
 pub(crate) use abi::{Abi, lookup};
 
 pub(crate) use filter::{Filter, compile, compile_without};
-pub(crate) use row::{At, Call, Op, Row, Shape};
+pub(crate) use row::{Action, At, Call, Op, Row, Shape};
 
 /// `AUDIT_ARCH_I386` of linux/audit.h.
 pub(crate) const AUDIT_ARCH_I386: u32 = Abi::I386.audit();

@@ -10,7 +10,9 @@ mod bind;
 mod connect;
 mod control;
 mod message;
+mod multiplex;
 mod netlink;
+mod option;
 mod send;
 mod socket;
 mod spelling;
@@ -20,6 +22,7 @@ use std::sync::Once;
 
 pub(super) use bind::{bind, listen};
 pub(super) use connect::connect;
+pub(super) use multiplex::socketcall;
 pub(super) use send::{sendmmsg, sendmsg, sendto};
 pub(super) use socket::socket;
 
@@ -83,7 +86,11 @@ impl Cx<'_> {
     /// Duplicates the caller's descriptor. `None`: a container's filter keeps us from it, and the call may be `left`
     /// to the kernel.
     fn duplicate(&self, left: bool) -> Result<Option<OwnedFd>> {
-        match self.caller.duplicate(self.socket_number()) {
+        self.duplicate_of(self.socket_number(), left)
+    }
+
+    fn duplicate_of(&self, fd: CallerFd, left: bool) -> Result<Option<OwnedFd>> {
+        match self.caller.duplicate(fd) {
             Err(Stop::Errno(Errno::EPERM)) if left => Ok(None),
             Err(Stop::Errno(Errno::EPERM)) => Err(cannot_duplicate()),
             duplicate => duplicate.map(Some),
