@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
@@ -209,6 +209,113 @@ say(any)
     denied.reports("listen(4, inet:0.0.0.0@0) = EADDRNOTAVAIL");
     let off = "core/allowlist/successful_bind:false";
     inside(&[DENY, BIND, off], text, &["1"]).expect(&["ok", "ECONNREFUSED", "EADDRNOTAVAIL"]);
+}
+
+/// A script that says something and waits, while something happens outside; what it said then.
+fn meanwhile(magic: Option<&[&str]>, text: &str, arguments: &[&str], happens: impl FnOnce(&str)) -> Said {
+    let mut command = Command::new(if magic.is_some() { sydbox() } else { python().into() });
+    if let Some(magic) = magic {
+        command.args(magic.iter().flat_map(|magic| ["-m", *magic])).arg("--").arg(python());
+    }
+    script(&mut command, text, arguments);
+    command.env("SYDBOX_NO_CONFIG", "1").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    happens(line.trim());
+    drop(child.stdin.take());
+    let lines = output.lines().map(Result::unwrap).collect();
+    let done = child.wait_with_output().unwrap();
+    let log = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(!log.contains("panicked") && !log.contains("this is a bug"), "{log}");
+    Said { lines, log, code: done.status.code() }
+}
+
+/// Seen to fail with the addresses remembered instead of the sockets.
+#[test]
+fn what_was_bound_is_forgotten_when_the_socket_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = format!("sydbox-gone-{}", std::process::id());
+    let arguments = [dir.path().to_str().unwrap(), &name];
+    // Kinds: TCP, UDP, a path, an abstract name. The first line is the ports.
+    let text = r"
+def make():
+    t, u, p, a = socket.socket(), udp(), socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+    t.bind(('127.0.0.1', 0)); u.bind(('127.0.0.1', 0)); p.bind(A[0] + '/s'); a.bind('\0' + A[1])
+    for s in (t, p, a): s.listen()
+    return t, u, p, a
+def go(s, *to): s.connect(*to)
+def all():
+    tcp_, udp_ = socket.socket(), udp()
+    say(tcp_.connect, ports[0]); say(udp_.sendto, b'1', ports[1])
+    say(socket.socket(socket.AF_UNIX).connect, A[0] + '/s'); say(socket.socket(socket.AF_UNIX).connect, '\0' + A[1])
+made = make(); ports = [s.getsockname() for s in made[:2]]
+ready = open(os.devnull, 'w'); out, sys.stdout = sys.stdout, ready
+all(); sys.stdout = out
+if len(A) < 3:
+    for s in made: s.close()
+    os.unlink(A[0] + '/s')
+print(ports[0][1], ports[1][1], flush=True); sys.stdin.readline(); all()
+";
+    let take_over = |keep: &mut Vec<Box<dyn std::any::Any>>, line: &str| {
+        let (tcp, udp) = line.split_once(' ').unwrap();
+        keep.push(Box::new(TcpListener::bind(format!("127.0.0.1:{tcp}")).unwrap()));
+        keep.push(Box::new(UdpSocket::bind(format!("127.0.0.1:{udp}")).unwrap()));
+        keep.push(Box::new(UnixListener::bind(dir.path().join("s")).unwrap()));
+        keep.push(Box::new(
+            UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap(),
+        ));
+    };
+    let clean = || std::fs::remove_file(dir.path().join("s")).unwrap();
+    let mut outside = Vec::new();
+    meanwhile(None, text, &arguments, |line| take_over(&mut outside, line)).expect(&["ok", "1", "ok", "ok"]);
+    outside.clear();
+    clean();
+    let bind = format!("allowlist/network/bind+unix:{}/**", arguments[0]);
+    let magic = [DENY, BIND, &bind, "allowlist/network/bind+unix-abstract:"];
+    let said = meanwhile(Some(&magic), text, &arguments, |line| take_over(&mut outside, line));
+    said.expect(&["ECONNREFUSED"; 4]).violations(4);
+    outside.clear();
+    clean();
+    // Nobody took over: the kernel refuses, or there is nothing, and no rule is missing. Of the abstract name the kernel
+    // does not tell that nobody has it.
+    let said = meanwhile(Some(&magic), text, &arguments, |_| ());
+    said.expect(&["ECONNREFUSED", "1", "ENOENT", "ECONNREFUSED"]).violations(1);
+    // The sockets are still there: so are the addresses.
+    let arguments = [arguments[0], arguments[1], "keep"];
+    meanwhile(Some(&magic), text, &arguments, |_| ()).expect(&["ok", "1", "ok", "ok"]).violations(0);
+}
+
+/// Another process's socket, moved to where one of the sandbox's own was. Seen to fail with the name remembered
+/// instead of the socket.
+#[test]
+fn a_path_that_was_bound_does_not_lead_to_another_socket() {
+    let dir = tempfile::tempdir().unwrap();
+    let _outside = UnixListener::bind(dir.path().join("outside")).unwrap();
+    let arguments = [dir.path().to_str().unwrap()];
+    let text = r"
+os.chdir(A[0]); s = socket.socket(socket.AF_UNIX); s.bind('own'); s.listen()
+say(socket.socket(socket.AF_UNIX).connect, 'own')
+os.rename('own', 'away'); os.link('outside', 'own'); say(socket.socket(socket.AF_UNIX).connect, 'own')
+os.unlink('own'); os.rename('away', 'own'); say(socket.socket(socket.AF_UNIX).connect, 'own'); os.unlink('own')
+";
+    native(text, &arguments).expect(&["ok"; 3]);
+    let bind = format!("allowlist/network/bind+unix:{}/**", arguments[0]);
+    inside(&[DENY, &bind], text, &arguments).expect(&["ok", "ECONNREFUSED", "ok"]).violations(1);
+}
+
+/// Datagram sockets that are connected to each other hear nobody else, and still find each other.
+#[test]
+fn datagram_sockets_connect_to_each_other() {
+    let text = r"
+a, b = udp(), udp(); a.bind(('127.0.0.1', 0)); b.bind(('127.0.0.1', 0))
+say(a.connect, b.getsockname()); say(b.connect, a.getsockname()); say(b.send, b'1'); say(lambda: a.recv(9).decode())
+say(a.sendto, b'1', b.getsockname())
+";
+    let fine = ["ok", "ok", "1", "1", "1"];
+    native(text, &[]).expect(&fine);
+    inside(&[DENY, BIND], text, &[]).expect(&fine).violations(0);
 }
 
 #[test]

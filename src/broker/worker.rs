@@ -1,11 +1,13 @@
 //! A thread that works for callers: with their identity (I5) and their umask.
 #![forbid(unsafe_code)]
 
+use std::cell::OnceCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::cx::Cx;
 use crate::sys::creds::{self, Caps};
+use crate::sys::diag::Diag;
 use crate::sys::process;
 use crate::tracee::{Identity, Result};
 
@@ -20,6 +22,8 @@ pub(crate) struct Worker {
     own_fs: bool,
     umask: Option<u32>,
     own: Option<Own>,
+    /// What the kernel is asked about sockets by. `None`: it cannot be asked.
+    diag: OnceCell<Option<Diag>>,
     /// The thread could not become itself again and must end.
     pub(crate) spoilt: bool,
 }
@@ -43,12 +47,17 @@ impl Worker {
             false => None,
             true => Some(Own::settle(dropped_caps)?),
         };
-        Ok(Self { own_fs, umask: None, own, spoilt: false })
+        Ok(Self { own_fs, umask: None, own, diag: OnceCell::new(), spoilt: false })
     }
 
     /// Whether the thread has a working directory of its own, to be changed as it likes.
     pub(crate) fn has_own_cwd(&self) -> bool {
         self.own_fs
+    }
+
+    /// What the kernel is asked about sockets by.
+    pub(crate) fn diag(&self) -> Option<&Diag> {
+        self.diag.get_or_init(|| Diag::open().ok()).as_ref()
     }
 
     fn become_caller(&mut self, identity: &Identity, uid: u32, gid: u32) -> Result<()> {

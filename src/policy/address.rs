@@ -69,6 +69,19 @@ impl Address {
         }
     }
 
+    /// The IP address and port where the kernel will really go, if it has them.
+    pub(crate) fn ip_target(&self) -> Option<(IpAddr, u16)> {
+        self.ip().map(|(addr, port)| (Self::target(addr, NetOp::Connect), port))
+    }
+
+    /// The interface that a link-local address belongs to; 0 for none.
+    pub(crate) fn scope(&self) -> u32 {
+        match self {
+            Self::Inet6 { scope, .. } => *scope,
+            _ => 0,
+        }
+    }
+
     /// The forms under which it is judged: where it leads, and as it was written. As written it is refused by any
     /// deny rule, but a rule that allows `::/0` does not mean all of IPv4.
     pub(super) fn forms(addr: IpAddr, op: NetOp) -> impl Iterator<Item = Form> {

@@ -435,20 +435,17 @@ impl State {
             return self.unsupported_socket_families || self.network == NetMode::Allow;
         }
         let connect = op == NetOp::Connect;
-        if connect && (self.successful_bind || self.restrict_connect) && is_bound(address) {
-            return true;
-        }
-        if connect && self.restrict_connect {
-            return false;
-        }
-        match self.network {
+        let by_mode = match self.network {
+            _ if connect && self.restrict_connect => false,
             NetMode::Off | NetMode::Allow => true,
             NetMode::Deny => false,
             NetMode::Local => match address.ip() {
                 Some((addr, _)) => Address::target(addr, op).is_loopback(),
                 None => matches!(address, Address::Unix(_) | Address::Abstract(_)),
             },
-        }
+        };
+        // Last, for the kernel has to be asked.
+        by_mode || connect && (self.successful_bind || self.restrict_connect) && is_bound(address)
     }
 
     /// The last rule that matches in any form of the address. `all`: allow rules count for every form.

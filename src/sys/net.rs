@@ -82,6 +82,13 @@ pub(crate) fn setsockopt(socket: BorrowedFd<'_>, level: i32, option: i32, value:
     unit(result.into())
 }
 
+/// The number of the socket that no other ever has: `SO_COOKIE`.
+pub(crate) fn cookie(socket: BorrowedFd<'_>) -> Result<u64> {
+    let mut cookie = [0; 8];
+    getsockopt(socket, libc::SOL_SOCKET, libc::SO_COOKIE, &mut cookie)?;
+    Ok(u64::from_ne_bytes(cookie))
+}
+
 /// sendmsg(2), never with SIGPIPE: one piece of data, the destination and the ancillary data as raw bytes in the
 /// machine's own layout. What is empty is not given.
 pub(crate) fn sendmsg(

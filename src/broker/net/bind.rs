@@ -9,7 +9,9 @@ use std::ffi::CStr;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 
+use super::super::bound;
 use super::super::cx::{Answer, Cx};
+use super::super::judge::End;
 use super::address::{self, Meaning, Raw, Use};
 use super::{Socket, netlink, socket, spelling};
 use crate::policy::{Address, NetOp};
@@ -74,7 +76,7 @@ fn may_bind(cx: &mut Cx<'_>, socket: &Socket, address: &Address) -> Result<()> {
     }
     let fd = cx.socket_number();
     // What has an address cannot get another.
-    cx.may_net(NetOp::Bind, socket.kind, address, fd, || {
+    cx.may_net(NetOp::Bind, &End { kind: socket.kind, address, file: None }, fd, || {
         matches!(address::own(socket), Ok(Some(_))).then_some(Errno::EINVAL)
     })
 }
@@ -82,7 +84,11 @@ fn may_bind(cx: &mut Cx<'_>, socket: &Socket, address: &Address) -> Result<()> {
 /// Remembers what was bound, for `successful_bind`. Also while the mode allows everything: it may change.
 fn learn(cx: &Cx<'_>, socket: &Socket, bound: Option<Address>) -> Result<()> {
     let policy = &cx.state()?.policy;
-    if let Some(mut address) = bound.filter(|_| policy.successful_bind || policy.restrict_connect) {
+    // A socket for ICMP has a number where others have a port.
+    let protocol = net::socket_option(socket.fd(), libc::SO_PROTOCOL)?;
+    let known = !socket.is_inet() || matches!(protocol, libc::IPPROTO_TCP | libc::IPPROTO_UDP);
+    let wanted = known && (policy.successful_bind || policy.restrict_connect);
+    if let Some(mut address) = bound.filter(|_| wanted) {
         if let Address::Inet6 { addr, .. } = &mut address
             && addr.is_unspecified()
             && net::socket_option_at(socket.fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) != Ok(0)
@@ -90,7 +96,9 @@ fn learn(cx: &Cx<'_>, socket: &Socket, bound: Option<Address>) -> Result<()> {
             // The same port of IPv4 can be somebody else's.
             *addr = Ipv6Addr::LOCALHOST;
         }
-        cx.supervisor.bound.learn(socket.kind, address);
+        let inode = fs::fstat(socket.fd())?.id.1 as u32;
+        let learned = bound::Socket { cookie: net::cookie(socket.fd())?, inode, kind: socket.kind };
+        cx.supervisor.bound.learn(learned, address);
     }
     Ok(())
 }
@@ -103,7 +111,8 @@ fn bind_path(cx: &mut Cx<'_>, socket: &Socket, path: &CStr) -> Result<Option<Add
         let address = Address::Unix(entry.path.bytes().to_vec());
         if !entry.fixed {
             let fd = cx.socket_number();
-            cx.may_net(NetOp::Bind, socket.kind, &address, fd, || cannot_be_made(&entry))?;
+            let end = End { kind: socket.kind, address: &address, file: None };
+            cx.may_net(NetOp::Bind, &end, fd, || cannot_be_made(&entry))?;
             cx.may_write(&entry.path, || ", a socket".to_owned(), |_| cannot_be_made(&entry))?;
         }
         cx.caller.check()?;

@@ -28,6 +28,7 @@ pub(super) use socket::socket;
 
 use self::address::{Meaning, Raw};
 use super::cx::Cx;
+use super::judge::End;
 use crate::gate::Op;
 use crate::policy::{Address, NetMode, NetOp};
 use crate::resolve::{self, Base, Place};
@@ -126,7 +127,7 @@ impl Cx<'_> {
                 Ok(Destination { raw, _pinned: None })
             }
             Meaning::Address(address) => {
-                self.may_talk(socket, &address)?;
+                self.may_talk(socket, &address, None)?;
                 Ok(Destination { raw, _pinned: None })
             }
             Meaning::Path(path) => {
@@ -140,7 +141,7 @@ impl Cx<'_> {
                             // Without a path there is no rule for it: the mode decides.
                             Place::Own | Place::Foreign => Address::Unix(Vec::new()),
                         };
-                        cx.may_talk(socket, &address)?;
+                        cx.may_talk(socket, &address, Some(object.stat.id.1))?;
                     }
                     cx.caller.check()?;
                     let raw = Raw::unix(&fs::socket_path(object.fd.as_fd()));
@@ -150,7 +151,7 @@ impl Cx<'_> {
         }
     }
 
-    fn may_talk(&mut self, socket: &Socket, address: &Address) -> Result<()> {
+    fn may_talk(&mut self, socket: &Socket, address: &Address, file: Option<u64>) -> Result<()> {
         let fd = self.socket_number();
         if socket::is_exempt(socket, address) {
             return self.caller.check();
@@ -167,7 +168,8 @@ impl Cx<'_> {
             && socket.kind == libc::SOCK_DGRAM
             && matches!(address, Address::Inet(_, 0) | Address::Inet6 { port: 0, .. })
             && !self.supervisor.options.dry_run;
-        self.may_net(NetOp::Connect, socket.kind, address, fd, || {
+        let end = End { kind: socket.kind, address, file };
+        self.may_net(NetOp::Connect, &end, fd, || {
             if probe {
                 return Some(Errno::ECONNREFUSED);
             }
