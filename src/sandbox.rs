@@ -303,6 +303,9 @@ impl Launch {
             Error::new(ErrorKind::System, format!("cannot make a Landlock ruleset: {error}"))
         })?;
         let has_pidfd_getfd = sandbox.status.has("pidfd_getfd");
+        if policy.network != NetMode::Off && !has_pidfd_getfd {
+            broker::tell_without_duplicates(policy.allow_unsafe_connect);
+        }
         let backstop = landlock.is_some();
         let setup = Setup {
             filter: sandbox.filter.instructions.clone(),
@@ -326,6 +329,7 @@ impl Launch {
             privileged,
             dropped_caps,
             backstop,
+            unsafe_connect: policy.allow_unsafe_connect && !has_pidfd_getfd,
             sync_wake_up: sandbox.builder.sync_wake_up,
             sink: Mutex::new(Arc::clone(&sandbox.builder.sink)),
         };

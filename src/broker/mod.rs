@@ -28,6 +28,7 @@ mod worker;
 
 pub(crate) use backstop::{ruleset, scopes_signals};
 pub(crate) use crew::{Crew, is_over};
+pub(crate) use net::tell_without_duplicates;
 pub(crate) use states::{Facts, States};
 pub(crate) use supervisor::{Options, Supervisor};
 

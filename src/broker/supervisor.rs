@@ -27,6 +27,8 @@ pub(crate) struct Options {
     pub(crate) dropped_caps: u64,
     /// Whether the second lock is there.
     pub(crate) backstop: bool,
+    /// Whether calls on sockets that cannot be duplicated are judged and left to the kernel.
+    pub(crate) unsafe_connect: bool,
     /// Whether the kernel is asked for synchronous wake-ups.
     pub(crate) sync_wake_up: bool,
     /// Where violations go.

@@ -210,6 +210,12 @@ pub(super) const TABLE: &[Row] = &[
         allow_cmd,
         "cmd/exec may run programs outside the sandbox; startup only, except false"
     ),
+    flag!(
+        &["core/trace/allow_unsafe_connect"],
+        allow_unsafe_connect,
+        startup: true,
+        "where pidfd_getfd is refused, addresses are judged and then read again by the kernel; startup only"
+    ),
     limit!("core/limit/cpu", cpu, "seconds of CPU time of each process; startup only"),
     limit!("core/limit/memory", memory, "bytes of address space of each process; startup only"),
     limit!("core/limit/files", files, "open descriptors of each process; startup only"),

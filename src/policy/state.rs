@@ -57,6 +57,8 @@ pub(crate) struct State {
     pub(crate) exit_wait_all: bool,
     /// `cmd/exec` may run programs outside the sandbox.
     pub(crate) allow_cmd: bool,
+    /// Where sockets cannot be duplicated, their calls are judged and left to the kernel.
+    pub(crate) allow_unsafe_connect: bool,
     /// Options without effect that were set to false, one bit each.
     pub(crate) ignored_off: u32,
     /// All lists.
@@ -165,6 +167,7 @@ impl Default for State {
             no_wildcard: NoWildcard::Literal,
             exit_wait_all: true,
             allow_cmd: false,
+            allow_unsafe_connect: false,
             ignored_off: 0,
             lists: Arc::default(),
         }

@@ -13,7 +13,7 @@ use super::super::bound;
 use super::super::cx::{Answer, Cx};
 use super::super::judge::End;
 use super::address::{self, Meaning, Raw, Use};
-use super::{Socket, netlink, socket, spelling};
+use super::{Socket, netlink, socket, spelling, unsafely};
 use crate::policy::{Address, NetOp};
 use crate::resolve::{self, Base, Entry};
 use crate::sys::{CallerFd, Errno, fs, net};
@@ -24,10 +24,10 @@ pub(in super::super) fn bind(cx: &mut Cx<'_>) -> Result<Answer> {
     let (pointer, len) = (cx.value(0)?, cx.value_int(1)? as i32);
     // No address can be refused then, and a name in the file system the second lock refuses.
     let left = cx.is_open()? && cx.supervisor.options.backstop;
-    let Some(fd) = cx.duplicate(left)? else { return Ok(Answer::Continue) };
+    let Some(fd) = cx.duplicate(left)? else { return unsafely::judge(cx) };
     let socket = Socket::new(fd)?;
     let raw = Raw::read(&cx.caller, pointer, len)?;
-    let bound = match address::meaning(&socket, &raw, Use::Bind)? {
+    let bound = match address::meaning(socket.domain, socket.kind, &raw, Use::Bind)? {
         Meaning::Path(path) => bind_path(cx, &socket, &path)?,
         meaning => {
             if let Meaning::Address(address) = meaning {
@@ -51,7 +51,7 @@ pub(in super::super) fn listen(cx: &mut Cx<'_>) -> Result<Answer> {
         return Ok(Answer::Continue);
     }
     let backlog = cx.caller.int(1);
-    let Some(fd) = cx.duplicate(false)? else { return Err(Errno::EPERM.into()) };
+    let Some(fd) = cx.duplicate(false)? else { return unsafely::judge(cx) };
     let socket = Socket::new(fd)?;
     let binds = socket.is_inet() && socket.kind == libc::SOCK_STREAM && address::own(&socket)?.is_none();
     if binds {

@@ -4,7 +4,7 @@
 use super::super::cx::{Answer, Cx};
 use super::super::watch::Watch;
 use super::address::{self, Meaning, Raw, Use};
-use super::{Destination, Socket};
+use super::{Destination, Socket, unsafely};
 use crate::policy::Address;
 use crate::sys::net;
 use crate::tracee::Result;
@@ -12,10 +12,10 @@ use crate::tracee::Result;
 /// connect(2).
 pub(in super::super) fn connect(cx: &mut Cx<'_>) -> Result<Answer> {
     let (pointer, len) = (cx.value(0)?, cx.value_int(1)? as i32);
-    let Some(fd) = cx.duplicate_unless_open()? else { return Ok(Answer::Continue) };
+    let Some(fd) = cx.duplicate_unless_open()? else { return unsafely::judge(cx) };
     let raw = Raw::read(&cx.caller, pointer, len)?;
     let socket = Socket::new(fd)?;
-    let meaning = address::meaning(&socket, &raw, Use::Connect)?;
+    let meaning = address::meaning(socket.domain, socket.kind, &raw, Use::Connect)?;
     if cx.is_open()? && !needs_us(cx, &socket, &meaning) {
         return Ok(Answer::Continue);
     }

@@ -16,6 +16,7 @@ mod option;
 mod send;
 mod socket;
 mod spelling;
+mod unsafely;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Once;
@@ -63,12 +64,6 @@ impl Socket {
     fn is_unix(&self) -> bool {
         self.domain == libc::AF_UNIX
     }
-
-    #[cfg(test)]
-    fn pretend(domain: i32, kind: i32) -> Self {
-        use std::os::fd::AsFd;
-        Self { fd: std::io::stdin().as_fd().try_clone_to_owned().unwrap(), domain, kind }
-    }
 }
 
 /// Where a call goes, judged: the bytes to hand to the kernel, and what they lead to.
@@ -85,14 +80,14 @@ impl Destination {
 
 impl Cx<'_> {
     /// Duplicates the caller's descriptor. `None`: a container's filter keeps us from it, and the call may be `left`
-    /// to the kernel.
+    /// to the kernel, or is to be judged without ([`unsafely`]).
     fn duplicate(&self, left: bool) -> Result<Option<OwnedFd>> {
         self.duplicate_of(self.socket_number(), left)
     }
 
     fn duplicate_of(&self, fd: CallerFd, left: bool) -> Result<Option<OwnedFd>> {
         match self.caller.duplicate(fd) {
-            Err(Stop::Errno(Errno::EPERM)) if left => Ok(None),
+            Err(Stop::Errno(Errno::EPERM)) if left || self.supervisor.options.unsafe_connect => Ok(None),
             Err(Stop::Errno(Errno::EPERM)) => Err(cannot_duplicate()),
             duplicate => duplicate.map(Some),
         }
@@ -179,14 +174,26 @@ impl Cx<'_> {
     }
 }
 
-/// Says, once, why a call on a socket is refused that the policy may allow.
+/// What was refused is refused for want of a duplicate.
 fn cannot_duplicate() -> Stop {
-    static TOLD: Once = Once::new();
-    TOLD.call_once(|| {
-        log::error!(
-            "pidfd_getfd is refused, so calls on sockets are refused (a container's filter allows it with the \
-             capability CAP_SYS_PTRACE: `--cap-add SYS_PTRACE`)"
-        );
-    });
+    tell_without_duplicates(false);
     Errno::EPERM.into()
+}
+
+/// Says, once, what follows from a container's filter that keeps us from the sockets of callers. `judged`: by
+/// `core/trace/allow_unsafe_connect`.
+pub(crate) fn tell_without_duplicates(judged: bool) {
+    static TOLD: Once = Once::new();
+    let how = "a container's filter allows it with the capability CAP_SYS_PTRACE: `--cap-add SYS_PTRACE`";
+    TOLD.call_once(|| match judged {
+        true => log::warn!(
+            "pidfd_getfd is refused, so addresses are judged and then read again by the kernel, as \
+             core/trace/allow_unsafe_connect:true asks for: a program that changes them meanwhile gets round the \
+             rules ({how})"
+        ),
+        false => log::error!(
+            "pidfd_getfd is refused, so calls on sockets with an address are refused while the network is sandboxed \
+             ({how}; or, weaker, core/trace/allow_unsafe_connect:true)"
+        ),
+    });
 }

@@ -17,7 +17,7 @@ const IPPROTO_MPTCP: i32 = 262;
 const OPTION: &str = "core/allowlist/unsupported_socket_families:true";
 
 /// Families that carry IP to addresses which no rule would be asked about.
-const DISGUISES: &[i32] =
+pub(super) const DISGUISES: &[i32] =
     &[libc::AF_PACKET, AF_SMC, libc::AF_RDS, libc::AF_RXRPC, libc::AF_XDP, libc::AF_PPPOX];
 
 const NAMES: &[(i32, &str)] = &[
