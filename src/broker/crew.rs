@@ -136,7 +136,9 @@ impl Crew {
                 })
             }
         };
-        if matches!(answer, Err(Stop::Errno(Errno::EINTR))) && self.ending.load(Ordering::SeqCst) {
+        if matches!(answer, Err(Stop::Errno(Errno::EINTR) | Stop::Interrupted))
+            && self.ending.load(Ordering::SeqCst)
+        {
             // It was not a signal of the caller's: whoever takes over begins again.
             return self
                 .supervisor
@@ -157,6 +159,7 @@ impl Crew {
                 Reply::Restart
             }
             Err(Stop::Errno(errno)) => Reply::Errno(errno),
+            Err(Stop::Interrupted) => Reply::Errno(Errno::EINTR),
             Ok(Answer::Value(value)) => Reply::Value(value),
             Ok(Answer::Continue) => Reply::Continue,
             Ok(Answer::Descriptor { fd, cloexec }) => {

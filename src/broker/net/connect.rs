@@ -38,5 +38,5 @@ fn needs_us(cx: &Cx<'_>, socket: &Socket, meaning: &Meaning) -> bool {
 fn run(cx: &mut Cx<'_>, socket: &Socket, destination: &Destination) -> Result<()> {
     let may_block = socket.kind != libc::SOCK_DGRAM && !net::is_nonblocking(socket.fd())?;
     let _watched = may_block.then(|| Watch::over(cx.supervisor, cx.caller.call.id, cx.caller.call.tid));
-    Ok(net::connect(socket.fd(), destination.raw.bytes())?)
+    net::connect(socket.fd(), destination.raw.bytes()).map_err(|errno| socket.stop(errno))
 }

@@ -57,6 +57,17 @@ impl Socket {
         self.fd.as_fd()
     }
 
+    /// Why a call on it failed. One that a signal ended does not begin again if it has a time limit (`SO_SNDTIMEO`), which
+    /// would begin again, too: signal(7).
+    fn stop(&self, errno: Errno) -> Stop {
+        let limited = || {
+            let mut time = [0; size_of::<libc::timeval>()];
+            let known = net::getsockopt(self.fd(), libc::SOL_SOCKET, libc::SO_SNDTIMEO, &mut time);
+            known.is_ok() && time.iter().any(|byte| *byte != 0)
+        };
+        if errno == Errno::EINTR && limited() { Stop::Interrupted } else { Stop::Errno(errno) }
+    }
+
     fn is_inet(&self) -> bool {
         matches!(self.domain, libc::AF_INET | libc::AF_INET6)
     }

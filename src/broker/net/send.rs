@@ -79,8 +79,9 @@ pub(in super::super) fn sendmmsg(cx: &mut Cx<'_>) -> Result<Answer> {
             // Nothing can be refused, so the first message was left to the kernel, and with it all others.
             Ok(false) if done == 0 => return Ok(Answer::Continue),
             Err(Stop::Errno(errno)) if done == 0 => return Err(errno.into()),
+            Err(Stop::Interrupted) if done == 0 => return Err(Stop::Interrupted),
             Err(Stop::Gone) => return Err(Stop::Gone),
-            Ok(false) | Err(Stop::Errno(_)) => break,
+            Ok(false) | Err(Stop::Errno(_) | Stop::Interrupted) => break,
         }
     }
     Ok(Answer::Value(done.into()))
@@ -179,7 +180,8 @@ fn send(
                 }
                 return Err(errno.into());
             }
-            Err(Stop::Errno(_)) => break,
+            Err(Stop::Interrupted) if sent == 0 => return Err(Stop::Interrupted),
+            Err(Stop::Errno(_) | Stop::Interrupted) => break,
             Err(Stop::Gone) => return Err(Stop::Gone),
         }
     }
@@ -229,7 +231,8 @@ impl Ask {
                 }
             }
             let _watched = Watch::over(cx.supervisor, cx.caller.call.id, cx.caller.call.tid);
-            let len = net::sendmsg(socket.fd(), name, data, control, self.flags)?;
+            let sent = net::sendmsg(socket.fd(), name, data, control, self.flags);
+            let len = sent.map_err(|errno| socket.stop(errno))?;
             Ok(Portion { len, last: len < data.len() })
         };
         if socket.is_unix() { cx.as_peer(run) } else { cx.as_caller(run) }
