@@ -641,8 +641,205 @@ fn other_families_by_option() {
     let denied = inside(&[DENY, none], text, &[]);
     denied.expect(&["EAFNOSUPPORT"]).violations(1);
     denied.reports("socket(AF_NETLINK, SOCK_RAW, 15) = EAFNOSUPPORT");
-    // What carries IP past the rules on addresses is refused whatever the option says.
-    inside(&[DENY], "say(lambda: bool(socket.socket(17, 3, 0)))", &[]).expect(&["EAFNOSUPPORT"]);
+    // What can lead to another machine, and has no addresses that rules could name.
+    let vsock = "s = word(socket.socket, 40, 1, 0); print('made' if 'fd=' in s else s)";
+    if native(vsock, &[]).lines == ["made"] {
+        for mode in [DENY, LOCAL] {
+            let denied = inside(&[mode], vsock, &[]);
+            denied.expect(&["EAFNOSUPPORT"]).violations(1).reports("allow with: core/sandbox/network:allow");
+        }
+        inside(&[ALLOW], vsock, &[]).expect(&["made"]).violations(0);
+        // One that was there before.
+        let before = "s = socket.socket(40, 1, 0); check(libc.stat(b'/dev/sydbox/enable_net', bytes(200))); say(s.connect, (3, 9))";
+        inside(&["core/sandbox/network:off"], before, &[]).expect(&["ECONNREFUSED"]).reports("family:40");
+    }
+    // What is not there fails as it does there.
+    let none = "for family in (0, 60, 1000): say(socket.socket, family, 1, 0)";
+    let natural: Vec<String> = native(none, &[]).lines;
+    let natural: Vec<&str> = natural.iter().map(String::as_str).collect();
+    inside(&[DENY], none, &[]).expect(&natural).violations(0);
+}
+
+/// Sockets that send to addresses which nobody judges. Seen to fail with `socket` allowed in the filter.
+#[test]
+fn raw_and_packet_sockets() {
+    // AF_INET and AF_INET6 with SOCK_RAW, AF_PACKET, and AF_INET with SOCK_PACKET.
+    let text = r"
+for how in ((2, 3, 1), (2, 3, 255), (10, 3, 58), (17, 3, 0), (17, 2, 0x300), (2, 10, 0x300)):
+    s = word(socket.socket, *how); print('made' if 'fd=' in s else s)
+";
+    let root = nix::unistd::geteuid().is_root();
+    native(text, &[]).expect(&[if root { "made" } else { "EPERM" }; 6]);
+    inside(&[], text, &[]).expect(&[if root { "made" } else { "EPERM" }; 6]);
+    for mode in [DENY, LOCAL, ALLOW] {
+        let said = inside(&[mode], text, &[]);
+        assert!(
+            said.lines
+                .iter()
+                .all(|line| ["EPERM", "EPROTONOSUPPORT", "EAFNOSUPPORT"].contains(&line.as_str())),
+            "{said:?}"
+        );
+    }
+    if root {
+        // One from before sends to no address that is not judged.
+        let before = "
+s, p = socket.socket(2, 3, 1), socket.socket(17, 2, 0x300)
+check(libc.stat(b'/dev/sydbox/enable_net', bytes(200)))
+say(s.sendto, b'\\x08' + bytes(7), ('127.0.0.1', 0)); say(p.sendto, bytes(20), ('lo', 0x800))
+";
+        inside(&["core/sandbox/network:off"], before, &[]).expect(&["ECONNREFUSED"; 2]);
+    }
+}
+
+/// A socket that may be where it is, sent on to where it may not. Seen to fail with addresses of sockets that have a peer
+/// left to the kernel.
+#[test]
+fn a_connected_socket_is_judged_again() {
+    let ((allowed, port), (other, other_port)) = (udp_server(), udp_server());
+    let (_tcp, tcp_port) = tcp_server();
+    let (tcp_other, tcp_other_port) = tcp_server();
+    tcp_other.set_nonblocking(true).unwrap();
+    let text = r"
+ok, no, tcp_ok, tcp_no = map(int, A[:4])
+def again(s, ok, no):
+    s.connect(('127.0.0.1', ok)); say(s.connect, ('127.0.0.1', no)); say(raw_connect, s, bytes(16)); say(s.connect, ('127.0.0.1', no))
+    say(raw_connect, s, struct.pack('=H', 0) + sin('127.0.0.1', no)[2:])
+again(udp(), ok, no); again(socket.socket(), tcp_ok, tcp_no)
+s = udp(); s.connect(('127.0.0.1', ok)); say(s.sendto, b'1', ('127.0.0.1', no)); say(s.sendmsg, [b'1'], [], 0, ('127.0.0.1', no)); say(s.send, b'1')
+";
+    let arguments = [port.as_str(), &other_port, &tcp_port, &tcp_other_port];
+    native(text, &arguments).expect(&["ok", "0", "ok", "0", "EISCONN", "0", "ok", "0", "1", "1", "1"]);
+    assert_eq!((datagrams(&allowed), datagrams(&other), tcp_other.accept().is_ok()), (1, 2, true));
+    let rules = [&port, &tcp_port].map(|port| format!("allowlist/network/connect+inet:127.0.0.1@{port}"));
+    let no = "ECONNREFUSED";
+    inside(&[DENY, &rules[0], &rules[1]], text, &arguments)
+        .expect(&[no, "0", no, "0", "EISCONN", "0", no, "0", no, no, "1"]);
+    assert_eq!((datagrams(&allowed), datagrams(&other), tcp_other.accept().is_err()), (1, 0, true));
+}
+
+/// Sockets that a process outside made and handed in: what they are connected to they are, but each new address is
+/// judged. Seen to fail as the test above.
+#[test]
+fn sockets_from_outside_are_judged() {
+    let ((allowed, port), (other, other_port)) = (udp_server(), udp_server());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("helper");
+    let path = path.to_str().unwrap();
+    // Outside: hands a connected and an unconnected socket to who connects, which it starts.
+    let outside = r"
+import subprocess
+l = socket.socket(socket.AF_UNIX); l.bind(A[0]); l.listen()
+child = subprocess.Popen(A[3:]); c = l.accept()[0]
+s, u = udp(), udp(); s.connect(('127.0.0.1', int(A[1])))
+c.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [s.fileno(), u.fileno()]))])
+child.wait(); os.unlink(A[0])
+";
+    let text = r"
+no = ('127.0.0.1', int(A[2]))
+c = socket.socket(socket.AF_UNIX); c.connect(A[0]); got = array.array('i', c.recvmsg(9, 99)[1][0][2])
+s, u = (socket.socket(fileno=fd) for fd in got)
+say(s.send, b'1'); say(s.sendto, b'2', no); say(s.connect, no); say(u.sendto, b'2', no); say(u.connect, no)
+";
+    let inner = |magic: &[&str]| {
+        let mut words: Vec<String> = Vec::new();
+        if !magic.is_empty() {
+            words.push(sydbox().into_string().unwrap());
+            words.extend(magic.iter().flat_map(|magic| ["-m".to_owned(), (*magic).to_owned()]));
+            words.push("--".into());
+        }
+        words.push(python().to_str().unwrap().into());
+        words.extend(["-c".into(), [PRELUDE, text].concat(), path.into(), port.clone(), other_port.clone()]);
+        let mut arguments = vec![path, &port, &other_port];
+        arguments.extend(words.iter().map(String::as_str));
+        native(outside, &arguments)
+    };
+    inner(&[]).expect(&["1", "1", "ok", "1", "ok"]);
+    assert_eq!((datagrams(&allowed), datagrams(&other)), (1, 2));
+    let rule = format!("allowlist/network/connect+unix:{path}");
+    let no = "ECONNREFUSED";
+    inner(&[DENY, &rule]).expect(&["1", no, no, no, no]);
+    assert_eq!((datagrams(&allowed), datagrams(&other)), (1, 0));
+}
+
+/// connect(2) as `a_name_that_changes_is_judged_as_it_is_used` has sendmsg(2).
+#[test]
+fn an_address_that_changes_is_judged_as_it_is_used() {
+    let ((allowed, port), (other, other_port)) = (udp_server(), udp_server());
+    let text = r"
+a, b = (struct.pack('!H', int(p)) for p in A[:2])
+n = ctypes.create_string_buffer(sin('127.0.0.1', int(A[0])), 16)
+stop = False
+def flip():
+    here = ctypes.c_void_p(ctypes.addressof(n) + 2)
+    while not stop: ctypes.memmove(here, a, 2); ctypes.memmove(here, b, 2)
+t = threading.Thread(target=flip); t.start()
+sys.setswitchinterval(1e-5)
+sent = 0; end = time.time() + 1
+while time.time() < end:
+    s = udp()
+    if libc.connect(s.fileno(), n, 16) == 0: sent += s.send(b'x')
+    s.close()
+stop = True; t.join(); print(sent > 0)
+";
+    let arguments = [port.as_str(), &other_port];
+    native(text, &arguments).expect(&["True"]);
+    assert!(datagrams(&allowed) > 0 && datagrams(&other) > 0, "the race is not run");
+    let rule = format!("allowlist/network/connect+inet:127.0.0.1@{port}");
+    inside(&[DENY, &rule, "filter/network+LOOPBACK"], text, &arguments).expect(&["True"]);
+    assert!(datagrams(&allowed) > 0);
+    assert_eq!(datagrams(&other), 0, "the kernel used another address than was judged");
+}
+
+/// A malformed address changes nothing, and the message points at the place.
+#[test]
+fn malformed_addresses() {
+    let text = r"
+for a in A: say(os.stat, '/dev/sydbox/allowlist/network/connect+' + a)
+say(tcp, ('127.0.0.1', 1))
+";
+    let wrong = [
+        ("", 27, "expected an address"),
+        ("foo", 27, "expected an address"),
+        ("INET:127.0.0.1", 27, "expected an address"),
+        ("inet:127.0.0@80", 32, "expected an IPv4 address"),
+        ("inet:127.0.0.01@80", 32, "expected an IPv4 address"),
+        ("inet:localhost@80", 32, "expected an IPv4 address"),
+        ("inet: 127.0.0.1", 32, "expected an IPv4 address"),
+        ("inet://", 34, "expected an IPv4 address"),
+        ("inet:127.0.0.1/33@80", 42, "expected a prefix length from 0 to 32"),
+        ("inet:127.0.0.1/@80", 42, "expected a prefix length from 0 to 32"),
+        ("inet:127.0.0.1@", 42, "expected a port"),
+        ("inet:127.0.0.1@65536", 42, "expected a port from 0 to 65535"),
+        ("inet:127.0.0.1@2-1", 42, "expected a range of ports that rises"),
+        ("inet:127.0.0.1@1-2-3", 42, "expected ports from 0 to 65535"),
+        ("inet:127.0.0.1@-1", 42, "expected ports from 0 to 65535"),
+        ("inet:127.0.0.1@0x1", 42, "expected a port: no service has this name"),
+        ("inet:127.0.0.1@1\u{7}", 42, "expected a port: no service has this name"),
+        ("inet6:::g@80", 33, "expected an IPv6 address"),
+        ("inet6:[::1]@80", 33, "expected an IPv6 address"),
+        ("inet6:fe80::1%lo@80", 33, "expected an IPv6 address"),
+        ("inet6:::1/129", 37, "expected a prefix length from 0 to 128"),
+        ("LOOPBACK:80", 35, "expected `@PORT`"),
+        ("LOCALHOST", 32, "expected `@PORT`"),
+        ("unix:run/x", 32, "expected an absolute path"),
+        ("unix:/run/[x", 37, "expected a `]`"),
+        ("unix-abstract:[x", 41, "expected a `]`"),
+    ];
+    let arguments: Vec<&str> = wrong.iter().map(|(text, ..)| *text).collect();
+    let said = inside(&[DENY], text, &arguments);
+    let expected: Vec<&str> = wrong.iter().map(|_| "EINVAL").chain(["ECONNREFUSED"]).collect();
+    said.expect(&expected);
+    for (text, column, message) in wrong {
+        let found = said.log.lines().any(|line| {
+            line.split_once(&format!(": column {column}: {message}"))
+                .is_some_and(|(before, _)| before.ends_with(&text.replace('\u{7}', "\\x07")))
+        });
+        assert!(found, "{text}: column {column}: {message}:\n{}", said.log);
+    }
+    // The same in an option, where nothing starts.
+    let said = inside(&["allowlist/network/connect+inet:127.0.0@80"], "print('started')", &[]);
+    assert_eq!((said.lines.len(), said.code), (0, Some(125)), "{said:?}");
+    said.reports("column 32: expected an IPv4 address");
 }
 
 #[test]

@@ -172,7 +172,7 @@ pub(super) const TABLE: &[Row] = &[
     flag!(
         &["core/allowlist/unsupported_socket_families", "core/whitelist/unsupported_socket_families"],
         unsupported_socket_families,
-        "socket families other than unix, inet and inet6 are allowed"
+        "netlink and other socket families that do not leave the machine are allowed"
     ),
     flag!(
         &["core/restrict/shared_memory_writable"],

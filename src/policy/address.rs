@@ -74,6 +74,13 @@ impl Address {
         self.ip().map(|(addr, port)| (Self::target(addr, NetOp::Connect), port))
     }
 
+    /// Whether an address other than of IP and unix sockets is surely one of this machine: of the kernel. Others can be
+    /// those of other machines (`AF_VSOCK`, `AF_BLUETOOTH`, `AF_TIPC` …), also of families that do not exist yet.
+    pub(crate) fn is_of_kernel(&self) -> bool {
+        const FAMILIES: [i32; 3] = [libc::AF_NETLINK, libc::AF_KEY, libc::AF_ALG];
+        matches!(self, Self::Other { family } if FAMILIES.contains(&i32::from(*family)))
+    }
+
     /// The interface that a link-local address belongs to; 0 for none.
     pub(crate) fn scope(&self) -> u32 {
         match self {

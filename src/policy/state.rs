@@ -37,7 +37,7 @@ pub(crate) struct State {
     pub(crate) per_process_directories: bool,
     /// What was bound in the sandbox may be connected to.
     pub(crate) successful_bind: bool,
-    /// Families other than unix, inet and inet6 are allowed.
+    /// Families other than unix, inet and inet6 that lead nowhere else are allowed in every mode.
     pub(crate) unsupported_socket_families: bool,
     /// No writable shared mappings.
     pub(crate) shared_memory_writable: bool,
@@ -435,7 +435,8 @@ impl State {
         is_bound: &dyn Fn(&Address) -> bool,
     ) -> bool {
         if let Address::Other { .. } = address {
-            return self.unsupported_socket_families || self.network == NetMode::Allow;
+            let stays = self.unsupported_socket_families && address.is_of_kernel();
+            return stays || self.network == NetMode::Allow;
         }
         let connect = op == NetOp::Connect;
         let by_mode = match self.network {
