@@ -7,7 +7,6 @@
 
 mod net;
 
-use std::io::BufRead;
 use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};

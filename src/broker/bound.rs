@@ -73,12 +73,13 @@ impl Bound {
     pub(crate) fn learn(&self, socket: Socket, address: Address) {
         let mut sockets = self.sockets.write().unwrap_or_else(PoisonError::into_inner);
         let place = (socket.kind, Place::of(&address));
-        if sockets.all.insert(socket.cookie, (socket, address)).is_some() {
-            return;
+        match sockets.all.insert(socket.cookie, (socket, address)) {
+            // It lost the address that the kernel chose, and has another.
+            Some((old, address)) => sockets.leave(old, &address),
+            None => sockets.ages.push_back(socket.cookie),
         }
         // The newest first: it is the one that is most likely still there.
         sockets.places.entry(place).or_default().push_front(socket.cookie);
-        sockets.ages.push_back(socket.cookie);
         if sockets.ages.len() > MAX {
             sockets.forget_oldest();
         }
@@ -115,7 +116,8 @@ impl Bound {
         here.find(|(_, bound)| address.reaches(bound)).map(|(socket, _)| *socket)
     }
 
-    fn knows(&self, cookie: u64) -> bool {
+    /// Whether this is the cookie of a socket that was bound in the sandbox.
+    pub(crate) fn knows(&self, cookie: u64) -> bool {
         self.sockets.read().unwrap_or_else(PoisonError::into_inner).all.contains_key(&cookie)
     }
 }
@@ -140,14 +142,19 @@ fn unknown(errno: Errno) -> Owner {
 impl Sockets {
     fn forget_oldest(&mut self) {
         let Some(oldest) = self.ages.pop_front() else { return };
-        let Some((socket, address)) = self.all.remove(&oldest) else { return };
-        let place = (socket.kind, Place::of(&address));
+        if let Some((socket, address)) = self.all.remove(&oldest) {
+            self.leave(socket, &address);
+        }
+    }
+
+    /// Takes a socket from its place.
+    fn leave(&mut self, socket: Socket, address: &Address) {
+        let place = (socket.kind, Place::of(address));
         let Some(here) = self.places.get_mut(&place) else { return };
-        // It is the last: cookies come in front.
-        if here.back() == Some(&oldest) {
-            here.pop_back();
-        } else {
-            here.retain(|cookie| *cookie != oldest);
+        // Mostly the last: cookies come in front.
+        match here.iter().rposition(|cookie| *cookie == socket.cookie) {
+            Some(at) => drop(here.remove(at)),
+            None => return,
         }
         if here.is_empty() {
             self.places.remove(&place);
@@ -176,6 +183,11 @@ mod tests {
         learn(any.clone());
         learn(Address::Unix(b"/run/x".into()));
         assert!(ours(STREAM, &loopback) && !ours(STREAM, &inet(0x7f00_0001, 81)));
+        // The first one moves, and comes back.
+        bound.learn(Socket { cookie: 1, inode: 0, kind: STREAM }, inet(0, 82));
+        assert!(!ours(STREAM, &loopback) && ours(STREAM, &inet(0x7f00_0001, 82)));
+        bound.learn(Socket { cookie: 1, inode: 0, kind: STREAM }, any);
+        assert!(ours(STREAM, &loopback) && !ours(STREAM, &inet(0x7f00_0001, 82)));
         assert!(!ours(STREAM, &inet(0xc000_0201, 80)), "another host's");
         assert!(!ours(libc::SOCK_DGRAM, &loopback), "another socket's");
         assert!(ours(STREAM, &Address::Unix(b"/run/x".into())));

@@ -81,6 +81,18 @@ fn may_bind(cx: &mut Cx<'_>, socket: &Socket, address: &Address) -> Result<()> {
     })
 }
 
+/// Remembers the address that the kernel has chosen for a datagram socket when it connected or sent: whoever got the
+/// datagram answers there.
+pub(super) fn learn_chosen(cx: &Cx<'_>, socket: &Socket) -> Result<()> {
+    if socket.kind != libc::SOCK_DGRAM || !(socket.is_inet() || socket.is_unix()) {
+        return Ok(());
+    }
+    if cx.supervisor.bound.knows(net::cookie(socket.fd())?) {
+        return Ok(());
+    }
+    learn(cx, socket, address::own(socket).ok().flatten())
+}
+
 /// Remembers what was bound, for `successful_bind`. Also while the mode allows everything: it may change.
 fn learn(cx: &Cx<'_>, socket: &Socket, bound: Option<Address>) -> Result<()> {
     let policy = &cx.state()?.policy;

@@ -4,7 +4,7 @@
 use super::super::cx::{Answer, Cx};
 use super::super::watch::Watch;
 use super::address::{self, Meaning, Raw, Use};
-use super::{Destination, Socket, unsafely};
+use super::{Destination, Socket, bind, unsafely};
 use crate::policy::Address;
 use crate::sys::net;
 use crate::tracee::Result;
@@ -26,6 +26,7 @@ pub(in super::super) fn connect(cx: &mut Cx<'_>) -> Result<Answer> {
     } else {
         cx.as_caller(run)?
     }
+    bind::learn_chosen(cx, &socket)?;
     Ok(Answer::Value(0))
 }
 

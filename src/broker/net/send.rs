@@ -9,7 +9,7 @@ use super::super::watch::Watch;
 use super::address::{self, Meaning, Raw, Use};
 use super::control::{self, Control};
 use super::message::{Data, Layout, MAX_MESSAGES, Message};
-use super::{Destination, Socket, netlink, unsafely};
+use super::{Destination, Socket, bind, netlink, unsafely};
 use crate::policy::Address;
 use crate::sys::{Errno, net, process};
 use crate::tracee::{Result, Stop};
@@ -184,6 +184,9 @@ fn send(
             Err(Stop::Errno(_) | Stop::Interrupted) => break,
             Err(Stop::Gone) => return Err(Stop::Gone),
         }
+    }
+    if !destination.raw.bytes().is_empty() {
+        bind::learn_chosen(cx, socket)?;
     }
     Ok(sent as usize)
 }
