@@ -106,7 +106,10 @@ impl Address {
             return self == bound;
         };
         let (to, at) = (Self::target(to, NetOp::Connect), Self::target(at, NetOp::Bind));
+        // The same address on another link is another host's.
+        let link = matches!(to, IpAddr::V6(to) if to.is_unicast_link_local());
         to_port == at_port
+            && (!link || self.scope() == bound.scope())
             && (to == at
                 || match at {
                     IpAddr::V4(at) => at.is_unspecified() && to.is_ipv4() && to.is_loopback(),
@@ -158,6 +161,8 @@ mod tests {
             }
         }
         assert!(v6("::1", 80).reaches(&v6("::", 80)) && v6("::", 80).reaches(&v6("::1", 80)));
+        let link = |scope| Address::Inet6 { addr: "fe80::1".parse().unwrap(), port: 80, scope };
+        assert!(link(1).reaches(&link(1)) && !link(2).reaches(&link(1)));
         assert!(!v6("::1", 80).reaches(&Address::Inet([0, 0, 0, 0].into(), 80)));
         assert!(!loopback.reaches(&Address::Inet([127, 0, 0, 1].into(), 81)));
         assert!(!Address::Inet([192, 0, 2, 1].into(), 80).reaches(&Address::Inet([0, 0, 0, 0].into(), 80)));

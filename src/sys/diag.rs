@@ -3,6 +3,7 @@
 //! Sockets are known by their cookies (`SO_COOKIE`), of which the kernel gives none twice. Needs no privilege.
 #![forbid(unsafe_code)]
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -26,6 +27,8 @@ const UNIX_END: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Diag {
     socket: OwnedFd,
+    /// The number of the last request: an answer to another one is none.
+    sequence: Cell<u32>,
     /// Whether TCP, UDP and unix sockets can be asked about: each is a module of its own.
     tcp: bool,
     udp: bool,
@@ -43,7 +46,7 @@ impl Diag {
     /// Opens one, and looks what it can be asked.
     pub(crate) fn open() -> Result<Self> {
         let socket = net::socket(libc::AF_NETLINK, libc::SOCK_RAW, NETLINK_SOCK_DIAG)?;
-        let mut diag = Self { socket, tcp: false, udp: false, unix: false };
+        let mut diag = Self { socket, sequence: Cell::new(0), tcp: false, udp: false, unix: false };
         diag.tcp = diag.lists(&inet(libc::IPPROTO_TCP, 0, [IpAddr::V4(0.into()); 2], [0; 2], 0));
         diag.udp = diag.lists(&inet(libc::IPPROTO_UDP, 0, [IpAddr::V4(0.into()); 2], [0; 2], 0));
         diag.unix = diag.lists(&unix(0, 0, 0));
@@ -99,13 +102,19 @@ impl Diag {
         message.extend_from_slice(&((HEADER + request.len()) as u32).to_ne_bytes());
         message.extend_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
         message.extend_from_slice(&flags.to_ne_bytes());
-        message.extend_from_slice(&[0; 8]);
+        let sequence = self.sequence.get().wrapping_add(1);
+        self.sequence.set(sequence);
+        message.extend_from_slice(&sequence.to_ne_bytes());
+        message.extend_from_slice(&[0; 4]);
         message.extend_from_slice(request);
         send(self.socket.as_fd().as_raw_fd(), &message, MsgFlags::empty())?;
         let len = recv(self.socket.as_fd().as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT)?;
         let buf = buf.get(..len).ok_or(Errno::EBADMSG)?;
         let kind = buf.get(4..6).and_then(|kind| kind.try_into().ok()).map(u16::from_ne_bytes);
         let body = buf.get(HEADER..).ok_or(Errno::EBADMSG)?;
+        if word32(buf, 8) != Some(sequence) {
+            return Err(Errno::EBADMSG);
+        }
         match kind.map(i32::from) {
             Some(libc::NLMSG_ERROR | libc::NLMSG_DONE) => match word32(body, 0).map(|word| word as i32) {
                 Some(0) => Ok(Ok(body)),
