@@ -131,7 +131,6 @@ fn redis() {
     the_same(&Env::new(), script, "OK\nvalue\n1000\npublished\n0\n");
 }
 
-/// One process: the one that starts others sets an owner of signals, which is refused in every sandbox.
 #[test]
 fn nginx() {
     if !has("nginx") || !has("curl") {
@@ -142,7 +141,7 @@ fn nginx() {
         user=; [ "$(id -u)" != 0 ] || user='user root;'
         cat >conf <<-EOF
 		$user
-		daemon off; master_process off; error_log logs/error; pid pid;
+		daemon off; worker_processes 2; error_log logs/error; pid pid;
 		events { worker_connections 64; }
 		http {
 			access_log off; client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp;
@@ -155,9 +154,10 @@ fn nginx() {
         until [ -s pid ]; do kill -0 $pid || { cat logs/error; exit 1; }; done
         for n in 1 2 3 4 5; do curl -s http://127.0.0.1:$PORT/page; done
         curl -s --unix-socket behind http://there/page
+        kill -HUP $pid; curl -s http://127.0.0.1:$PORT/page
         kill -QUIT $pid; wait $pid; echo $?; cat logs/error | grep -v notice | head -3
     "#;
-    the_same(&Env::new(), script, &["page\n".repeat(6).as_str(), "0\n"].concat());
+    the_same(&Env::new(), script, &["page\n".repeat(7).as_str(), "0\n"].concat());
 }
 
 #[test]

@@ -99,7 +99,8 @@ fn requests_and_commands() {
             (0, 0, allow),
             (1030, 3, allow),
             (libc::F_SETOWN, 0, allow),
-            (libc::F_SETOWN, 1, Verdict::Errno(eperm).value()),
+            (libc::F_SETOWN, 1, allow),
+            (libc::F_SETOWN, 0x8000_0000, Verdict::Errno(eperm).value()),
             (libc::F_SETOWN, u64::MAX, Verdict::Errno(eperm).value()),
             (10, 9, Verdict::Errno(eperm).value()),
             (15, 0x1000, Verdict::Errno(eperm).value()),
@@ -108,7 +109,10 @@ fn requests_and_commands() {
             assert_eq!(answer(&NOTHING, abi, "fcntl", &[3, command as u64, argument]), expected, "{command}");
         }
     }
-    assert_eq!(answer(&NOTHING, Abi::I386, "fcntl64", &[3, 8, 1]), Verdict::Errno(eperm).value());
+    let signal = Shape { signal: true, ..NOTHING };
+    assert_eq!(answer(&signal, Abi::I386, "fcntl64", &[3, 8, 1]), Verdict::Errno(eperm).value());
+    assert_eq!(answer(&signal, Abi::X86_64, "fcntl", &[3, 8, 1]), Verdict::Errno(eperm).value());
+    assert_eq!(answer(&signal, Abi::X86_64, "fcntl", &[3, 8, 0]), allow);
 }
 
 #[test]

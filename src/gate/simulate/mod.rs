@@ -289,7 +289,7 @@ fn g4_argument_width() {
         for high in [0, 1 << 32, GARBAGE, u64::MAX << 32] {
             assert_eq!(answer(&NOTHING, abi, "ioctl", &[0, 0x5412 | high]), eperm, "TIOCSTI");
             assert_eq!(answer(&NOTHING, abi, "clone", &[0x1000_0000 | high]), eperm, "CLONE_NEWUSER");
-            assert_eq!(answer(&NOTHING, abi, "fcntl", &[0, 8 | high, 1]), eperm, "F_SETOWN");
+            assert_eq!(answer(&NOTHING, abi, "fcntl", &[0, 8 | high, u64::MAX]), eperm, "F_SETOWN");
             assert_eq!(answer(&WRITE, abi, "openat", &[0, 0, 0o100 | high]), notify, "O_CREAT");
             assert_eq!(answer(&WRITE, abi, "openat", &[0, 0, high]), allow, "O_RDONLY");
             assert_eq!(answer(&NETWORK, abi, "socket", &[2 | high, 1 | high, high]), allow, "TCP");

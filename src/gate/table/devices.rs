@@ -131,10 +131,18 @@ macro_rules! harmless {
     ($($command:expr),*) => { [$(Rule::when(&[Cond::is(1, $command as u32)], Allow)),*] };
 }
 
-/// A descriptor's owner gets the signals that its events send, and no check is made at the time of the
-/// event that could stop them. Taking the owner away and choosing SIGIO (both zero) is harmless.
+/// The sign of an `int`: owners with it are groups.
+const GROUP: u32 = 1 << 31;
+
+/// A descriptor's owner gets the signals that its events send. Where the second lock keeps signals in the tree it
+/// keeps those of one process's descriptors there, too; elsewhere no check is made at the time of the event that could stop
+/// them. Of a group it only looks at the first process. Taking the owner away and choosing SIGIO (both zero) is harmless.
 static FCNTL: &[Rule] = &[
     Rule::when(&[Cond::is(1, libc::F_SETOWN as u32), Cond::is(2, 0)], Allow),
+    Rule::when(
+        &[Cond::is(1, libc::F_SETOWN as u32), Cond::clear(2, GROUP)],
+        RefuseIn(Class::Signal, Errno::EPERM, "it sends signals to processes outside"),
+    ),
     Rule::when(&[Cond::is(1, libc::F_SETOWN as u32)], SIGNALS),
     Rule::when(&[Cond::is(1, F_SETSIG), Cond::is(2, 0)], Allow),
     Rule::when(&[Cond::is(1, F_SETSIG)], SIGNALS),
