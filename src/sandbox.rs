@@ -336,6 +336,9 @@ impl Launch {
             ));
         }
         let has_pidfd_getfd = sandbox.status.has("pidfd_getfd");
+        if policy.network != NetMode::Off && !has_pidfd_getfd {
+            broker::tell_without_duplicates(policy.allow_unsafe_connect);
+        }
         let backstop = landlock.is_some();
         let setup = Setup {
             filter: sandbox.filter.instructions.clone(),
@@ -362,6 +365,7 @@ impl Launch {
             backstop,
             grants,
             shield: sandbox.builder.shield,
+            unsafe_connect: policy.allow_unsafe_connect && !has_pidfd_getfd,
             sink: Mutex::new(Arc::clone(&sandbox.builder.sink)),
         };
         Ok(Self { setup, ours, theirs, states, proc, options, policy, has_pidfd_getfd })

@@ -9,8 +9,9 @@
 
 mod common;
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
 
 use common::{Done, Env, is_root};
 
@@ -152,6 +153,72 @@ fn the_network_is_judged_or_refused() {
         let done = connect(&["core/sandbox/network:deny", &rule]);
         let expected = if docker { "EPERM\n" } else { "0\n" };
         assert_eq!((done.stdout.as_str(), came()), (expected, !docker), "{}: {done:#?}", who(container));
+    });
+}
+
+/// It is said at start, and not for the first time when a call fails.
+#[test]
+fn what_is_lost_without_duplicates_is_said_at_start() {
+    everywhere(|container| {
+        let docker = container.engine.starts_with("docker");
+        let says = |options: &[&str]| {
+            let done = container.run(options, &["true"]).succeeded();
+            ["pidfd_getfd is refused", "CAP_SYS_PTRACE", "core/trace/allow_unsafe_connect:true"]
+                .iter()
+                .all(|word| done.stderr.contains(word))
+        };
+        assert_eq!(says(&["-m", "core/sandbox/network:deny"]), docker, "{}", who(container));
+        assert_eq!(says(&["-p", "offline"]), docker, "{}", who(container));
+        assert_eq!(
+            says(&["-m", "core/sandbox/network:deny", "-m", "core/trace/allow_unsafe_connect:true"]),
+            docker,
+            "{}",
+            who(container)
+        );
+        assert!(!says(&["-m", "core/sandbox/write:deny"]), "{}", who(container));
+    });
+}
+
+/// The weaker choice: rules hold where sockets cannot be duplicated, for programs that play no tricks. Where they
+/// can, nothing is weaker.
+#[test]
+fn rules_hold_without_duplicates_if_that_is_asked_for() {
+    everywhere(|container| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        datagrams.set_nonblocking(true).unwrap();
+        let path = container.env.text("ok/server");
+        let _unix = UnixListener::bind(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).unwrap();
+        let (port, udp) =
+            (listener.local_addr().unwrap().port(), datagrams.local_addr().unwrap().port().to_string());
+        let talk = container.env.program("talk");
+        let run = |rules: &[&str]| {
+            let unsafe_ = ["core/sandbox/network:deny", "core/trace/allow_unsafe_connect:true"];
+            let options: Vec<&str> = unsafe_.iter().chain(rules).flat_map(|rule| ["-m", *rule]).collect();
+            container.run(&options, &[talk.to_str().unwrap(), &port.to_string(), &udp, &path])
+        };
+        let came = || (listener.accept().is_ok(), datagrams.recv(&mut [0; 9]).is_ok());
+        // Nothing.
+        let done = run(&[]);
+        let refused = "connect ECONNREFUSED\nsendto ECONNREFUSED\nsendmsg ECONNREFUSED\nsendmmsg ECONNREFUSED\n\
+                       unspec ECONNREFUSED\nunix ECONNREFUSED\nbind EADDRNOTAVAIL\n";
+        assert_eq!(
+            (done.stdout.as_str(), came()),
+            (refused, (false, false)),
+            "{}: {done:#?}",
+            who(container)
+        );
+        for text in [format!("connect(3, inet:127.0.0.1@{port}) = ECONNREFUSED"), format!("unix:{path}")] {
+            assert!(done.stderr.contains(&text), "{}: {done:#?}", who(container));
+        }
+        // All of it.
+        let unix = format!("allowlist/network/connect+unix:{path}");
+        let done = run(&["allowlist/network/connect+LOOPBACK", "allowlist/network/bind+LOOPBACK", &unix]);
+        let fine = "connect 0\nsendto 0\nsendmsg 0\nsendmmsg 0\nunspec 0\nunix 0\nbind 0\n";
+        assert_eq!((done.stdout.as_str(), came()), (fine, (true, true)), "{}: {done:#?}", who(container));
+        assert!(!done.stderr.contains("Access Violation"), "{}: {done:#?}", who(container));
     });
 }
 

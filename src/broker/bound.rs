@@ -1,81 +1,164 @@
-//! Addresses that processes of the sandbox have bound: they may be connected to (`successful_bind`).
+//! Sockets that processes of the sandbox have bound: they may be talked to (`successful_bind`).
 //!
-//! Nothing tells when a socket is closed, so an address is remembered until newer ones need its place, at the
-//! latest to the end of the tree. Until then whoever binds it outside can be talked to from inside.
+//! Nothing tells when a socket is closed. So what is remembered is the socket itself, by its cookie, and who
+//! relies on it asks the kernel first whose socket it is that is at the address now. An address where the socket is gone
+//! is like one that was never bound.
 #![forbid(unsafe_code)]
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{PoisonError, RwLock};
 
 use crate::policy::Address;
+use crate::sys::Errno;
+use crate::sys::diag::{Diag, Protocol};
 
-/// So many addresses are remembered; then the oldest is forgotten for each new one.
+/// So many sockets are remembered; then the oldest is forgotten for each new one.
 const MAX: usize = 65_536;
 
-/// The addresses bound so far.
-#[derive(Debug, Default)]
-pub(crate) struct Bound {
-    addresses: RwLock<Addresses>,
+/// A socket that was bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Socket {
+    /// `SO_COOKIE`.
+    pub(crate) cookie: u64,
+    /// Its inode: by what the kernel finds a unix socket.
+    pub(crate) inode: u32,
+    /// `SOCK_STREAM` …: streams and datagrams have ports of their own.
+    pub(crate) kind: i32,
 }
 
-/// The kind of socket (`SOCK_STREAM` …) and its address: streams and datagrams have ports of their own, so that who has
-/// one need not be who has the other.
-type Socket = (i32, Address);
+/// Who is at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// A socket that was bound in the sandbox.
+    Ours,
+    /// Somebody else, or nobody who could be ours.
+    Other,
+    /// It was ours, and nobody is there now: who connects is refused by the kernel itself.
+    Gone,
+}
+
+/// The sockets that were bound.
+#[derive(Debug, Default)]
+pub(crate) struct Bound {
+    sockets: RwLock<Sockets>,
+}
 
 #[derive(Debug, Default)]
-struct Addresses {
-    all: HashSet<Socket>,
-    /// IP addresses by port: the wildcard address is reached by many others.
-    ports: HashMap<(i32, u16), Vec<Address>>,
-    ages: VecDeque<Socket>,
+struct Sockets {
+    /// By cookie.
+    all: HashMap<u64, (Socket, Address)>,
+    /// Cookies by kind and place.
+    places: HashMap<(i32, Place), VecDeque<u64>>,
+    ages: VecDeque<u64>,
+}
+
+/// Where addresses are looked for: IP addresses by port, since the wildcard address is reached by many others.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Place {
+    Port(u16),
+    Name(Address),
+}
+
+impl Place {
+    fn of(address: &Address) -> Self {
+        match address {
+            Address::Inet(_, port) | Address::Inet6 { port, .. } => Self::Port(*port),
+            name => Self::Name(name.clone()),
+        }
+    }
 }
 
 impl Bound {
-    /// Remembers the address of a socket of this kind.
-    pub(crate) fn learn(&self, kind: i32, address: Address) {
-        let mut addresses = self.addresses.write().unwrap_or_else(PoisonError::into_inner);
-        if addresses.all.insert((kind, address.clone())) {
-            if let Some(port) = port(&address) {
-                addresses.ports.entry((kind, port)).or_default().push(address.clone());
-            }
-            addresses.ages.push_back((kind, address));
-            if addresses.ages.len() > MAX {
-                addresses.forget_oldest();
-            }
+    /// Remembers a socket.
+    pub(crate) fn learn(&self, socket: Socket, address: Address) {
+        let mut sockets = self.sockets.write().unwrap_or_else(PoisonError::into_inner);
+        let place = (socket.kind, Place::of(&address));
+        match sockets.all.insert(socket.cookie, (socket, address)) {
+            // It lost the address that the kernel chose, and has another.
+            Some((old, address)) => sockets.leave(old, &address),
+            None => sockets.ages.push_back(socket.cookie),
+        }
+        // The newest first: it is the one that is most likely still there.
+        sockets.places.entry(place).or_default().push_front(socket.cookie);
+        if sockets.ages.len() > MAX {
+            sockets.forget_oldest();
         }
     }
 
-    /// Whether a process that talks to `address` by a socket of this kind reaches one that was bound here.
-    pub(crate) fn reaches(&self, kind: i32, address: &Address) -> bool {
-        let addresses = self.addresses.read().unwrap_or_else(PoisonError::into_inner);
-        match port(address) {
-            None => addresses.all.contains(&(kind, address.clone())),
-            Some(port) => addresses
-                .ports
-                .get(&(kind, port))
-                .is_some_and(|bound| bound.iter().any(|bound| address.reaches(bound))),
+    /// Who hears a process that talks to `address` by a socket of this kind. `file`: the inode that a path leads to.
+    /// Where the kernel cannot be asked it is whoever bound the address last.
+    pub(crate) fn owner(
+        &self,
+        diag: Option<&Diag>,
+        kind: i32,
+        address: &Address,
+        file: Option<u64>,
+    ) -> Owner {
+        let Some(newest) = self.newest(kind, address) else { return Owner::Other };
+        let Some(diag) = diag else { return Owner::Ours };
+        let Some((addr, port)) = address.ip_target() else { return unix_owner(diag, &newest, file) };
+        let protocol = if kind == libc::SOCK_STREAM { Protocol::Tcp } else { Protocol::Udp };
+        match diag.who(protocol, addr, port, address.scope()) {
+            Ok(Some(cookie)) if self.knows(cookie) => Owner::Ours,
+            Ok(Some(_)) => Owner::Other,
+            // Two datagram sockets that are connected to each other hear nobody else.
+            Ok(None) if protocol == Protocol::Udp => Owner::Ours,
+            Ok(None) => Owner::Gone,
+            Err(errno) => unknown(errno),
         }
+    }
+
+    /// The last that was bound where `address` leads.
+    fn newest(&self, kind: i32, address: &Address) -> Option<Socket> {
+        let sockets = self.sockets.read().unwrap_or_else(PoisonError::into_inner);
+        let here = sockets.places.get(&(kind, Place::of(address)))?.iter();
+        let mut here = here.filter_map(|cookie| sockets.all.get(cookie));
+        here.find(|(_, bound)| address.reaches(bound)).map(|(socket, _)| *socket)
+    }
+
+    /// Whether this is the cookie of a socket that was bound in the sandbox.
+    pub(crate) fn knows(&self, cookie: u64) -> bool {
+        self.sockets.read().unwrap_or_else(PoisonError::into_inner).all.contains_key(&cookie)
     }
 }
 
-impl Addresses {
+/// Only the newest socket of a name can still have it. That of a path must be what the path leads to.
+fn unix_owner(diag: &Diag, newest: &Socket, file: Option<u64>) -> Owner {
+    match diag.unix(newest.inode, newest.cookie) {
+        Ok(Some(bound)) if bound == file.map(|file| file as u32) => Owner::Ours,
+        Ok(_) => Owner::Other,
+        Err(errno) => unknown(errno),
+    }
+}
+
+fn unknown(errno: Errno) -> Owner {
+    if errno == Errno::EOPNOTSUPP {
+        return Owner::Ours;
+    }
+    log::warn!("sock_diag: {errno}: an address that was bound inside is taken for somebody else's");
+    Owner::Other
+}
+
+impl Sockets {
     fn forget_oldest(&mut self) {
         let Some(oldest) = self.ages.pop_front() else { return };
-        self.all.remove(&oldest);
-        let (kind, oldest) = oldest;
-        let Some(port) = port(&oldest) else { return };
-        let Some(bound) = self.ports.get_mut(&(kind, port)) else { return };
-        bound.retain(|address| *address != oldest);
-        if bound.is_empty() {
-            self.ports.remove(&(kind, port));
+        if let Some((socket, address)) = self.all.remove(&oldest) {
+            self.leave(socket, &address);
         }
     }
-}
 
-fn port(address: &Address) -> Option<u16> {
-    match address {
-        Address::Inet(_, port) | Address::Inet6 { port, .. } => Some(*port),
-        _ => None,
+    /// Takes a socket from its place.
+    fn leave(&mut self, socket: Socket, address: &Address) {
+        let place = (socket.kind, Place::of(address));
+        let Some(here) = self.places.get_mut(&place) else { return };
+        // Mostly the last: cookies come in front.
+        match here.iter().rposition(|cookie| *cookie == socket.cookie) {
+            Some(at) => drop(here.remove(at)),
+            None => return,
+        }
+        if here.is_empty() {
+            self.places.remove(&place);
+        }
     }
 }
 
@@ -90,21 +173,33 @@ mod tests {
         let bound = Bound::default();
         let inet = |addr: u32, port| Address::Inet(addr.into(), port);
         let (any, loopback) = (inet(0, 80), inet(0x7f00_0001, 80));
-        assert!(!bound.reaches(STREAM, &loopback));
-        bound.learn(STREAM, any.clone());
-        bound.learn(STREAM, any);
-        bound.learn(STREAM, Address::Unix(b"/run/x".into()));
-        assert!(bound.reaches(STREAM, &loopback) && !bound.reaches(STREAM, &inet(0x7f00_0001, 81)));
-        assert!(!bound.reaches(STREAM, &inet(0xc000_0201, 80)), "another host's");
-        assert!(!bound.reaches(libc::SOCK_DGRAM, &loopback), "another socket's");
-        assert!(bound.reaches(STREAM, &Address::Unix(b"/run/x".into())));
-        assert!(!bound.reaches(STREAM, &Address::Abstract(b"/run/x".into())));
+        let mut cookie = 0;
+        let mut learn = |address: Address| {
+            cookie += 1;
+            bound.learn(Socket { cookie, inode: 0, kind: STREAM }, address);
+        };
+        let ours = |kind, address: &Address| bound.owner(None, kind, address, None) == Owner::Ours;
+        assert!(!ours(STREAM, &loopback));
+        learn(any.clone());
+        learn(Address::Unix(b"/run/x".into()));
+        assert!(ours(STREAM, &loopback) && !ours(STREAM, &inet(0x7f00_0001, 81)));
+        // The first one moves, and comes back.
+        bound.learn(Socket { cookie: 1, inode: 0, kind: STREAM }, inet(0, 82));
+        assert!(!ours(STREAM, &loopback) && ours(STREAM, &inet(0x7f00_0001, 82)));
+        bound.learn(Socket { cookie: 1, inode: 0, kind: STREAM }, any);
+        assert!(ours(STREAM, &loopback) && !ours(STREAM, &inet(0x7f00_0001, 82)));
+        assert!(!ours(STREAM, &inet(0xc000_0201, 80)), "another host's");
+        assert!(!ours(libc::SOCK_DGRAM, &loopback), "another socket's");
+        assert!(ours(STREAM, &Address::Unix(b"/run/x".into())));
+        assert!(!ours(STREAM, &Address::Abstract(b"/run/x".into())));
         for addr in 0..MAX as u32 - 2 {
-            bound.learn(STREAM, inet(addr | 0x7f00_0000, 1));
+            learn(inet(addr | 0x7f00_0000, 1));
         }
-        assert!(bound.reaches(STREAM, &loopback));
-        bound.learn(STREAM, inet(0x7f00_0001, 2));
-        assert!(!bound.reaches(STREAM, &loopback) && bound.reaches(STREAM, &Address::Unix(b"/run/x".into())));
-        assert_eq!(bound.addresses.read().unwrap().all.len(), MAX);
+        assert!(ours(STREAM, &loopback));
+        learn(inet(0x7f00_0001, 2));
+        assert!(!ours(STREAM, &loopback) && ours(STREAM, &Address::Unix(b"/run/x".into())));
+        let sockets = bound.sockets.read().unwrap();
+        assert_eq!((sockets.all.len(), sockets.ages.len()), (MAX, MAX));
+        assert_eq!(sockets.places.values().map(VecDeque::len).sum::<usize>(), MAX);
     }
 }

@@ -223,7 +223,9 @@ fn handle(supervisor: &Arc<Supervisor>, worker: &mut Worker, notification: Notif
             })
         }
     };
-    if matches!(answer, Err(Stop::Errno(Errno::EINTR))) && supervisor.crew.ending.load(Ordering::SeqCst) {
+    if matches!(answer, Err(Stop::Errno(Errno::EINTR) | Stop::Interrupted))
+        && supervisor.crew.ending.load(Ordering::SeqCst)
+    {
         // It was not a signal of the caller's: whoever takes over begins again.
         return supervisor.unanswered.lock().unwrap_or_else(PoisonError::into_inner).push(notification);
     }
@@ -239,6 +241,7 @@ fn answer_call(supervisor: &Supervisor, notification: &Notification, answer: Res
             Reply::Restart
         }
         Err(Stop::Errno(errno)) => Reply::Errno(errno),
+        Err(Stop::Interrupted) => Reply::Errno(Errno::EINTR),
         Ok(Answer::Value(value)) => Reply::Value(value),
         Ok(Answer::Continue) => Reply::Continue,
         Ok(Answer::Descriptor { fd, cloexec, made }) => {

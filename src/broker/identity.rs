@@ -175,7 +175,7 @@ fn remember(cx: &mut Cx<'_>, change: impl FnOnce(Facts) -> Facts) -> Result<Answ
     match changed {
         Ok(Ok(())) => Ok(Answer::Continue),
         Err(Stop::Gone) => Err(Stop::Gone),
-        Ok(Err(_)) | Err(Stop::Errno(_)) => {
+        Ok(Err(_)) | Err(_) => {
             LOOK_AT_ALL.store(true, Ordering::Relaxed);
             Ok(Answer::Continue)
         }

@@ -4,9 +4,11 @@
 //! permission gets that errno, silently; only then is it a violation.
 #![forbid(unsafe_code)]
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::bound::Owner;
 use super::cx::Cx;
 use super::tree;
 use crate::gate::Op;
@@ -15,6 +17,17 @@ use crate::report::{AccessKind, Subject, Violation, arguments};
 use crate::resolve::{CanonicalPath, Object, Place, process_of};
 use crate::sys::{CallerFd, Errno, Pid};
 use crate::tracee::Result;
+
+/// One end of a socket, to be judged.
+#[derive(Clone, Copy)]
+pub(crate) struct End<'a> {
+    /// `SOCK_STREAM` …: of the socket of the caller's.
+    pub(crate) kind: i32,
+    /// The address.
+    pub(crate) address: &'a Address,
+    /// The inode that the address leads to, if it is a path that exists.
+    pub(crate) file: Option<u64>,
+}
 
 /// A refusal, before it is known whether the kernel would have refused as well.
 pub(crate) struct Refusal {
@@ -126,22 +139,28 @@ impl Cx<'_> {
         Err(errno.into())
     }
 
-    /// Refuses to bind `address`, or to talk to it by a socket of this kind, unless the policy allows it. `native`
-    /// says which errno the kernel would give first. Also the last look at whether the caller still waits.
+    /// Refuses to bind this end of a socket, or to talk to it, unless the policy allows it. `native` says which errno the
+    /// kernel would give first. Also the last look at whether the caller still waits.
     pub(crate) fn may_net(
         &mut self,
         op: NetOp,
-        kind: i32,
-        address: &Address,
+        end: &End<'_>,
         fd: CallerFd,
         native: impl FnOnce() -> Option<Errno>,
     ) -> Result<()> {
         self.caller.check()?;
         let supervisor = self.supervisor;
         let policy = &self.state()?.policy;
-        let decision = policy.decide_net(op, address, &|address| supervisor.bound.reaches(kind, address));
+        let End { kind, address, file } = *end;
+        let gone = Cell::new(false);
+        let is_bound = |address: &Address| {
+            let owner = supervisor.bound.owner(self.worker.diag(), kind, address, file);
+            gone.set(owner == Owner::Gone);
+            owner == Owner::Ours
+        };
+        let decision = policy.decide_net(op, address, &is_bound);
         let Decision::Deny { rule, reported } = decision else { return Ok(()) };
-        let natural = native();
+        let natural = native().or_else(|| gone.get().then_some(Errno::ECONNREFUSED));
         let raise = policy.raise_fail;
         let errno = natural.unwrap_or(match op {
             NetOp::Bind => Errno::EADDRNOTAVAIL,

@@ -100,7 +100,7 @@ fn is_magic(cx: &Cx<'_>, addr: u64) -> Result<bool> {
     let mut start = [0; LOOK];
     let len = match cx.caller.text(addr, &mut start) {
         Ok(len) => len.unwrap_or(LOOK),
-        Err(crate::tracee::Stop::Errno(_)) => return Ok(false),
+        Err(crate::tracee::Stop::Errno(_) | crate::tracee::Stop::Interrupted) => return Ok(false),
         Err(stop) => return Err(stop),
     };
     Ok(command(&start[..len]).is_some())

@@ -31,6 +31,7 @@ mod worker;
 
 pub(crate) use backstop::{ruleset, scopes_signals};
 pub(crate) use crew::{Crew, is_over};
+pub(crate) use net::tell_without_duplicates;
 pub(crate) use states::{Facts, States};
 pub(crate) use supervisor::{Options, Supervisor};
 pub(crate) use tree::processes;
@@ -81,6 +82,7 @@ fn perform(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
         Op::Sendmsg => net::sendmsg(cx),
         Op::Sendmmsg => net::sendmmsg(cx),
         Op::Socket => net::socket(cx),
+        Op::Socketcall => net::socketcall(cx),
         Op::Kill => signal::kill(cx),
         Op::Tkill => signal::tkill(cx),
         Op::Tgkill => signal::tgkill(cx),

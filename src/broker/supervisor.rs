@@ -33,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) grants: Grants,
     /// Whether this process is to become non-dumpable.
     pub(crate) shield: bool,
+    /// Whether calls on sockets that cannot be duplicated are judged and left to the kernel.
+    pub(crate) unsafe_connect: bool,
     /// Where violations go.
     pub(crate) sink: Mutex<Arc<dyn Sink>>,
 }

@@ -1,12 +1,14 @@
 //! A thread that works for callers: with their identity (I5) and their umask.
 #![forbid(unsafe_code)]
 
+use std::cell::OnceCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::crew;
 use super::cx::Cx;
 use crate::sys::creds::{self, Caps};
+use crate::sys::diag::Diag;
 use crate::sys::{Errno, Pid, fs, process};
 use crate::tracee::{Identity, Result};
 
@@ -25,6 +27,8 @@ pub(crate) struct Worker {
     pub(crate) tid: Pid,
     /// Whether what is [`KEPT`] is in force.
     raised: bool,
+    /// What the kernel is asked about sockets by. `None`: it cannot be asked.
+    diag: OnceCell<Option<Diag>>,
     /// The thread could not become itself again and must end.
     pub(crate) spoilt: bool,
 }
@@ -50,12 +54,25 @@ impl Worker {
             false => None,
             true => Some(Own::settle(dropped_caps)?),
         };
-        Ok(Self { own_fs, umask: None, own, tid: process::gettid(), raised: false, spoilt: false })
+        Ok(Self {
+            own_fs,
+            umask: None,
+            own,
+            diag: OnceCell::new(),
+            tid: process::gettid(),
+            raised: false,
+            spoilt: false,
+        })
     }
 
     /// Whether the thread has a working directory of its own, to be changed as it likes.
     pub(crate) fn has_own_cwd(&self) -> bool {
         self.own_fs
+    }
+
+    /// What the kernel is asked about sockets by.
+    pub(crate) fn diag(&self) -> Option<&Diag> {
+        self.diag.get_or_init(|| Diag::open().ok()).as_ref()
     }
 
     /// Puts in force what is needed to look at callers that differ from us.

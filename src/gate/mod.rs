@@ -17,7 +17,7 @@ mod table;
 pub(crate) use abi::{Abi, lookup};
 
 pub(crate) use filter::{Filter, compile_without};
-pub(crate) use row::{At, Call, Op, Row, Shape};
+pub(crate) use row::{Action, At, Call, Op, Row, Shape};
 pub(crate) use table::{closed, openable, opened};
 
 /// `AUDIT_ARCH_I386` of linux/audit.h.

@@ -193,6 +193,12 @@ impl Row {
         Self { name, number: Number::Known, rules, otherwise, call: None, opening: None }
     }
 
+    /// What the filter answers when the argument registers hold this, each at its full width.
+    pub(crate) fn action(&self, args: &[u64; 6]) -> Action {
+        let holds = |rule: &&Rule| rule.when.iter().all(|cond| cond.holds(args));
+        self.rules.iter().find(holds).map_or(self.otherwise, |rule| rule.action)
+    }
+
     /// Says what the broker does with the call.
     pub(crate) const fn call(self, call: Call) -> Self {
         Self { call: Some(call), ..self }
@@ -222,6 +228,16 @@ impl Rule {
 }
 
 impl Cond {
+    fn holds(&self, args: &[u64; 6]) -> bool {
+        let arg = |arg: u8| args.get(usize::from(arg)).copied().unwrap_or(0);
+        match *self {
+            Self::Low { arg: at, mask, is } => arg(at) as u32 & mask == is,
+            Self::Any { arg: at, mask } => arg(at) as u32 & mask != 0,
+            Self::Null { arg: at } => arg(at) == 0,
+            Self::NotNull { arg: at } => arg(at) != 0,
+        }
+    }
+
     /// The low 32 bits are this.
     pub(crate) const fn is(arg: u8, is: u32) -> Self {
         Self::Low { arg, mask: u32::MAX, is }
@@ -402,6 +418,8 @@ pub(crate) enum Op {
     Sendmmsg,
     /// `socket`, `socketpair`: the domain in register 0, type in 1, protocol in 2.
     Socket,
+    /// `socketcall` of 32-bit x86: the number of the call in register 0, value = pointer to its arguments.
+    Socketcall,
     /// `kill`, `rt_sigqueueinfo`: value = pid, the signal in the next register.
     Kill,
     /// `tkill`: value = tid, the signal in the next register.

@@ -173,7 +173,7 @@ pub(super) const TABLE: &[Row] = &[
     flag!(
         &["core/allowlist/unsupported_socket_families", "core/whitelist/unsupported_socket_families"],
         unsupported_socket_families,
-        "socket families other than unix, inet and inet6 are allowed"
+        "netlink and other socket families that do not leave the machine are allowed"
     ),
     flag!(
         &["core/restrict/shared_memory_writable"],
@@ -216,6 +216,12 @@ pub(super) const TABLE: &[Row] = &[
         close_fds,
         startup: true,
         "the command inherits standard input, output and error, and no other descriptor; startup only"
+    ),
+    flag!(
+        &["core/trace/allow_unsafe_connect"],
+        allow_unsafe_connect,
+        startup: true,
+        "where pidfd_getfd is refused, addresses are judged and then read again by the kernel; startup only"
     ),
     limit!("core/limit/cpu", cpu, "seconds of CPU time of each process; startup only"),
     limit!("core/limit/memory", memory, "bytes of address space of each process; startup only"),

@@ -189,6 +189,7 @@ fn what_is_not_armed_cannot_be_switched_on() {
         "core/restrict/shared_memory_writable:true",
         "core/trace/allow_cmd:true",
         "core/trace/allow/ptrace:true",
+        "core/trace/allow_unsafe_connect:true",
     ] {
         assert_eq!(run(text, &state, ARMED), Err(Errno::ENOTSUP), "{text}");
         changed(text, &state, STARTUP);

@@ -69,6 +69,26 @@ impl Address {
         }
     }
 
+    /// The IP address and port where the kernel will really go, if it has them.
+    pub(crate) fn ip_target(&self) -> Option<(IpAddr, u16)> {
+        self.ip().map(|(addr, port)| (Self::target(addr, NetOp::Connect), port))
+    }
+
+    /// Whether an address other than of IP and unix sockets is surely one of this machine: of the kernel. Others can be
+    /// those of other machines (`AF_VSOCK`, `AF_BLUETOOTH`, `AF_TIPC` …), also of families that do not exist yet.
+    pub(crate) fn is_of_kernel(&self) -> bool {
+        const FAMILIES: [i32; 3] = [libc::AF_NETLINK, libc::AF_KEY, libc::AF_ALG];
+        matches!(self, Self::Other { family } if FAMILIES.contains(&i32::from(*family)))
+    }
+
+    /// The interface that a link-local address belongs to; 0 for none.
+    pub(crate) fn scope(&self) -> u32 {
+        match self {
+            Self::Inet6 { scope, .. } => *scope,
+            _ => 0,
+        }
+    }
+
     /// The forms under which it is judged: where it leads, and as it was written. As written it is refused by any
     /// deny rule, but a rule that allows `::/0` does not mean all of IPv4.
     pub(super) fn forms(addr: IpAddr, op: NetOp) -> impl Iterator<Item = Form> {
@@ -86,7 +106,10 @@ impl Address {
             return self == bound;
         };
         let (to, at) = (Self::target(to, NetOp::Connect), Self::target(at, NetOp::Bind));
+        // The same address on another link is another host's.
+        let link = matches!(to, IpAddr::V6(to) if to.is_unicast_link_local());
         to_port == at_port
+            && (!link || self.scope() == bound.scope())
             && (to == at
                 || match at {
                     IpAddr::V4(at) => at.is_unspecified() && to.is_ipv4() && to.is_loopback(),
@@ -138,6 +161,8 @@ mod tests {
             }
         }
         assert!(v6("::1", 80).reaches(&v6("::", 80)) && v6("::", 80).reaches(&v6("::1", 80)));
+        let link = |scope| Address::Inet6 { addr: "fe80::1".parse().unwrap(), port: 80, scope };
+        assert!(link(1).reaches(&link(1)) && !link(2).reaches(&link(1)));
         assert!(!v6("::1", 80).reaches(&Address::Inet([0, 0, 0, 0].into(), 80)));
         assert!(!loopback.reaches(&Address::Inet([127, 0, 0, 1].into(), 81)));
         assert!(!Address::Inet([192, 0, 2, 1].into(), 80).reaches(&Address::Inet([0, 0, 0, 0].into(), 80)));

@@ -31,6 +31,8 @@ impl State {
                 format!("{list}+unix-abstract://{}", pasteable(name))
             }
             Address::Abstract(name) => format!("{list}+unix-abstract:{}", pasteable(name)),
+            // No rule can name it.
+            Address::Other { .. } if !address.is_of_kernel() => "core/sandbox/network:allow".to_owned(),
             Address::Unnamed | Address::Other { .. } => {
                 "core/allowlist/unsupported_socket_families:true".to_owned()
             }

@@ -378,6 +378,13 @@ fn address_modes_and_aliases() {
     );
     let families = State { network: NetMode::Deny, unsupported_socket_families: false, ..State::default() };
     assert!(!allows(&families, Connect, &Address::Other { family: 16 }));
+    // The address of a virtual socket can be another machine's.
+    let vsock = Address::Other { family: 40 };
+    let mode = |network| State { network, ..State::default() };
+    assert!(
+        !allows(&mode(NetMode::Deny), Connect, &vsock) && !allows(&mode(NetMode::Local), Connect, &vsock)
+    );
+    assert!(allows(&mode(NetMode::Allow), Connect, &vsock) && !allows(&families, Connect, &vsock));
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub(crate) struct State {
     pub(crate) per_process_directories: bool,
     /// What was bound in the sandbox may be connected to.
     pub(crate) successful_bind: bool,
-    /// Families other than unix, inet and inet6 are allowed.
+    /// Families other than unix, inet and inet6 that lead nowhere else are allowed in every mode.
     pub(crate) unsupported_socket_families: bool,
     /// No writable shared mappings.
     pub(crate) shared_memory_writable: bool,
@@ -61,6 +61,8 @@ pub(crate) struct State {
     pub(crate) exit_wait_all: bool,
     /// `cmd/exec` may run programs outside the sandbox.
     pub(crate) allow_cmd: bool,
+    /// Where sockets cannot be duplicated, their calls are judged and left to the kernel.
+    pub(crate) allow_unsafe_connect: bool,
     /// Options without effect that were set to false, one bit each.
     pub(crate) ignored_off: u32,
     /// All lists.
@@ -171,6 +173,7 @@ impl Default for State {
             no_wildcard: NoWildcard::Literal,
             exit_wait_all: true,
             allow_cmd: false,
+            allow_unsafe_connect: false,
             ignored_off: 0,
             lists: Arc::default(),
         }
@@ -476,23 +479,21 @@ impl State {
         is_bound: &dyn Fn(&Address) -> bool,
     ) -> bool {
         if let Address::Other { .. } = address {
-            return self.unsupported_socket_families || self.network == NetMode::Allow;
+            let stays = self.unsupported_socket_families && address.is_of_kernel();
+            return stays || self.network == NetMode::Allow;
         }
         let connect = op == NetOp::Connect;
-        if connect && (self.successful_bind || self.restrict_connect) && is_bound(address) {
-            return true;
-        }
-        if connect && self.restrict_connect {
-            return false;
-        }
-        match self.network {
+        let by_mode = match self.network {
+            _ if connect && self.restrict_connect => false,
             NetMode::Off | NetMode::Allow => true,
             NetMode::Deny => false,
             NetMode::Local => match address.ip() {
                 Some((addr, _)) => Address::target(addr, op).is_loopback(),
                 None => matches!(address, Address::Unix(_) | Address::Abstract(_)),
             },
-        }
+        };
+        // Last, for the kernel has to be asked.
+        by_mode || connect && (self.successful_bind || self.restrict_connect) && is_bound(address)
     }
 
     /// The last rule that matches in any form of the address. `all`: allow rules count for every form.

@@ -5,6 +5,7 @@
 
 pub(crate) mod child;
 pub(crate) mod creds;
+pub(crate) mod diag;
 pub(crate) mod fs;
 pub(crate) mod inherit;
 pub(crate) mod memory;

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::{Result, check, unit};
+use super::{Errno, Result, check, unit};
 
 /// connect(2). May block as the socket says.
 pub(crate) fn connect(socket: BorrowedFd<'_>, address: &[u8]) -> Result<()> {
@@ -61,6 +61,32 @@ pub(crate) fn socket_option_at(socket: BorrowedFd<'_>, level: i32, option: i32) 
     let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, place, &raw mut len) };
     unit(result.into())?;
     Ok(value)
+}
+
+/// getsockopt(2) of raw bytes: returns how many there are. Only for options whose value holds no pointer, number of a
+/// descriptor, or length in other units than bytes.
+pub(crate) fn getsockopt(socket: BorrowedFd<'_>, level: i32, option: i32, value: &mut [u8]) -> Result<usize> {
+    let mut len = libc::socklen_t::try_from(value.len()).map_err(|_| Errno::EINVAL)?;
+    let place = value.as_mut_ptr().cast();
+    // SAFETY: the kernel writes at most `len` bytes, which `value` has, and the true length.
+    let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, place, &raw mut len) };
+    unit(result.into())?;
+    Ok((len as usize).min(value.len()))
+}
+
+/// setsockopt(2) of raw bytes, as [`getsockopt`].
+pub(crate) fn setsockopt(socket: BorrowedFd<'_>, level: i32, option: i32, value: &[u8]) -> Result<()> {
+    let len = libc::socklen_t::try_from(value.len()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: the kernel reads `len` bytes, which `value` has.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value.as_ptr().cast(), len) };
+    unit(result.into())
+}
+
+/// The number of the socket that no other ever has: `SO_COOKIE`.
+pub(crate) fn cookie(socket: BorrowedFd<'_>) -> Result<u64> {
+    let mut cookie = [0; 8];
+    getsockopt(socket, libc::SOL_SOCKET, libc::SO_COOKIE, &mut cookie)?;
+    Ok(u64::from_ne_bytes(cookie))
 }
 
 /// sendmsg(2), never with SIGPIPE: one piece of data, the destination and the ancillary data as raw bytes in the

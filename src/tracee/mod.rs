@@ -55,8 +55,10 @@ impl Sight {
 /// Why a call is not answered with a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// The call fails with this errno.
+    /// The call fails with this errno. `EINTR`: or begins again, as the signal's handler asks for.
     Errno(Errno),
+    /// A signal ended the call for good: `EINTR`, whatever its handler asks for.
+    Interrupted,
     /// The caller does not wait any more: nothing is to be done, and nobody to be told.
     Gone,
 }

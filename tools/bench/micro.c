@@ -161,6 +161,81 @@ time_connect(int n)
 	return sum;
 }
 
+/* Datagrams with an address, to a socket of its own that is never full. */
+static uint64_t
+time_sendto(int n)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(address);
+	int server, client, i;
+	uint64_t start, sum = 0;
+	char byte;
+
+	must(server = socket(AF_INET, SOCK_DGRAM, 0), "socket");
+	must(bind(server, (struct sockaddr *)&address, len), "bind");
+	must(getsockname(server, (struct sockaddr *)&address, &len), "getsockname");
+	must(client = socket(AF_INET, SOCK_DGRAM, 0), "socket");
+	for (i = 0; i < n; i++) {
+		start = now(CLOCK_MONOTONIC);
+		must((int)sendto(client, "x", 1, 0, (struct sockaddr *)&address, len), "sendto");
+		sum += now(CLOCK_MONOTONIC) - start;
+		must((int)recv(server, &byte, 1, 0), "recv");
+	}
+	close(server);
+	close(client);
+	return sum;
+}
+
+/* 64 KiB each over TCP to a process that reads: by send, which the kernel does, or by sendmsg. */
+static uint64_t
+time_bulk(int n, int by_message)
+{
+	static char data[1 << 16];
+	struct iovec piece = {data, sizeof(data)};
+	struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(address);
+	int server, client, i, status;
+	uint64_t start;
+
+	must(server = socket(AF_INET, SOCK_STREAM, 0), "socket");
+	must(bind(server, (struct sockaddr *)&address, len), "bind");
+	must(listen(server, 8), "listen");
+	must(getsockname(server, (struct sockaddr *)&address, &len), "getsockname");
+	fflush(NULL);
+	switch (fork()) {
+	case -1:
+		err(1, "fork");
+	case 0:
+		must(client = accept(server, NULL, NULL), "accept");
+		while (read(client, data, sizeof(data)) > 0)
+			;
+		_exit(0);
+	}
+	must(client = socket(AF_INET, SOCK_STREAM, 0), "socket");
+	must(connect(client, (struct sockaddr *)&address, len), "connect");
+	start = now(CLOCK_MONOTONIC);
+	for (i = 0; i < n; i++)
+		if ((by_message ? sendmsg(client, &message, 0) : send(client, data, sizeof(data), 0)) != sizeof(data))
+			err(1, "send");
+	close(client);
+	close(server);
+	wait(&status);
+	return now(CLOCK_MONOTONIC) - start;
+}
+
+static uint64_t
+time_send64k(int n)
+{
+	return time_bulk(n, 0);
+}
+
+static uint64_t
+time_sendmsg64k(int n)
+{
+	return time_bulk(n, 1);
+}
+
 /* A program that executes itself, with how often it still has to and when it began. */
 static void
 chain(const char *left, const char *start)
@@ -235,6 +310,9 @@ static const struct {
 	{"rename", time_rename, 4},
 	{"mkdir+rmdir", time_mkdir, 4},
 	{"connect", time_connect, 4},
+	{"sendto", time_sendto, 4},
+	{"send-64k", time_send64k, 4},
+	{"sendmsg-64k", time_sendmsg64k, 4},
 	{"exec", time_exec, 1},
 };
 

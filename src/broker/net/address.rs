@@ -59,7 +59,8 @@ impl Raw {
         &self.bytes[..self.len]
     }
 
-    fn family(&self) -> i32 {
+    /// The family that it claims for itself.
+    pub(super) fn family(&self) -> i32 {
         u16::from_ne_bytes([self.bytes[0], self.bytes[1]]).into()
     }
 
@@ -105,12 +106,12 @@ pub(super) enum Meaning {
     Ignored,
 }
 
-/// What `raw` means to a socket when it is used so.
-pub(super) fn meaning(socket: &Socket, raw: &Raw, used: Use) -> std::result::Result<Meaning, Errno> {
-    match socket.domain {
+/// What `raw` means to a socket of this domain (`SO_DOMAIN`) and kind (`SO_TYPE`) when it is used so.
+pub(super) fn meaning(domain: i32, kind: i32, raw: &Raw, used: Use) -> std::result::Result<Meaning, Errno> {
+    match domain {
         libc::AF_INET => inet(raw, used),
-        libc::AF_INET6 => inet6(socket.kind, raw, used),
-        libc::AF_UNIX => unix(socket.kind, raw, used),
+        libc::AF_INET6 => inet6(kind, raw, used),
+        libc::AF_UNIX => unix(kind, raw, used),
         // The kernel reads the family of any address.
         _ if raw.len < SUN_PATH => Err(Errno::EINVAL),
         domain => Ok(Meaning::Address(Address::Other { family: domain as u16 })),
@@ -195,8 +196,7 @@ mod tests {
         family: i32,
         rest: &[u8],
     ) -> std::result::Result<Meaning, Errno> {
-        let socket = Socket::pretend(domain, kind);
-        meaning(&socket, &Raw::new(&[&(family as u16).to_ne_bytes(), rest].concat()), used)
+        meaning(domain, kind, &Raw::new(&[&(family as u16).to_ne_bytes(), rest].concat()), used)
     }
 
     const V4: [u8; 14] = [0, 80, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];

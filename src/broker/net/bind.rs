@@ -9,9 +9,11 @@ use std::ffi::CStr;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 
+use super::super::bound;
 use super::super::cx::{Answer, Cx};
+use super::super::judge::End;
 use super::address::{self, Meaning, Raw, Use};
-use super::{Socket, netlink, socket, spelling};
+use super::{Socket, netlink, socket, spelling, unsafely};
 use crate::policy::{Address, NetOp};
 use crate::resolve::{self, Base, Entry};
 use crate::sys::{CallerFd, Errno, fs, net};
@@ -22,10 +24,10 @@ pub(in super::super) fn bind(cx: &mut Cx<'_>) -> Result<Answer> {
     let (pointer, len) = (cx.value(0)?, cx.value_int(1)? as i32);
     // No address can be refused then, and a name in the file system the second lock refuses.
     let left = cx.is_open()? && cx.supervisor.options.backstop;
-    let Some(fd) = cx.duplicate(left)? else { return Ok(Answer::Continue) };
+    let Some(fd) = cx.duplicate(left)? else { return unsafely::judge(cx) };
     let socket = Socket::new(fd)?;
     let raw = Raw::read(&cx.caller, pointer, len)?;
-    let bound = match address::meaning(&socket, &raw, Use::Bind)? {
+    let bound = match address::meaning(socket.domain, socket.kind, &raw, Use::Bind)? {
         Meaning::Path(path) => bind_path(cx, &socket, &path)?,
         meaning => {
             if let Meaning::Address(address) = meaning {
@@ -49,7 +51,7 @@ pub(in super::super) fn listen(cx: &mut Cx<'_>) -> Result<Answer> {
         return Ok(Answer::Continue);
     }
     let backlog = cx.caller.int(1);
-    let Some(fd) = cx.duplicate(false)? else { return Err(Errno::EPERM.into()) };
+    let Some(fd) = cx.duplicate(false)? else { return unsafely::judge(cx) };
     let socket = Socket::new(fd)?;
     let binds = socket.is_inet() && socket.kind == libc::SOCK_STREAM && address::own(&socket)?.is_none();
     if binds {
@@ -74,15 +76,31 @@ fn may_bind(cx: &mut Cx<'_>, socket: &Socket, address: &Address) -> Result<()> {
     }
     let fd = cx.socket_number();
     // What has an address cannot get another.
-    cx.may_net(NetOp::Bind, socket.kind, address, fd, || {
+    cx.may_net(NetOp::Bind, &End { kind: socket.kind, address, file: None }, fd, || {
         matches!(address::own(socket), Ok(Some(_))).then_some(Errno::EINVAL)
     })
+}
+
+/// Remembers the address that the kernel has chosen for a datagram socket when it connected or sent: whoever got the
+/// datagram answers there.
+pub(super) fn learn_chosen(cx: &Cx<'_>, socket: &Socket) -> Result<()> {
+    if socket.kind != libc::SOCK_DGRAM || !(socket.is_inet() || socket.is_unix()) {
+        return Ok(());
+    }
+    if cx.supervisor.bound.knows(net::cookie(socket.fd())?) {
+        return Ok(());
+    }
+    learn(cx, socket, address::own(socket).ok().flatten())
 }
 
 /// Remembers what was bound, for `successful_bind`. Also while the mode allows everything: it may change.
 fn learn(cx: &Cx<'_>, socket: &Socket, bound: Option<Address>) -> Result<()> {
     let policy = &cx.state()?.policy;
-    if let Some(mut address) = bound.filter(|_| policy.successful_bind || policy.restrict_connect) {
+    // A socket for ICMP has a number where others have a port.
+    let protocol = net::socket_option(socket.fd(), libc::SO_PROTOCOL)?;
+    let known = !socket.is_inet() || matches!(protocol, libc::IPPROTO_TCP | libc::IPPROTO_UDP);
+    let wanted = known && (policy.successful_bind || policy.restrict_connect);
+    if let Some(mut address) = bound.filter(|_| wanted) {
         if let Address::Inet6 { addr, .. } = &mut address
             && addr.is_unspecified()
             && net::socket_option_at(socket.fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) != Ok(0)
@@ -90,7 +108,9 @@ fn learn(cx: &Cx<'_>, socket: &Socket, bound: Option<Address>) -> Result<()> {
             // The same port of IPv4 can be somebody else's.
             *addr = Ipv6Addr::LOCALHOST;
         }
-        cx.supervisor.bound.learn(socket.kind, address);
+        let inode = fs::fstat(socket.fd())?.id.1 as u32;
+        let learned = bound::Socket { cookie: net::cookie(socket.fd())?, inode, kind: socket.kind };
+        cx.supervisor.bound.learn(learned, address);
     }
     Ok(())
 }
@@ -103,7 +123,8 @@ fn bind_path(cx: &mut Cx<'_>, socket: &Socket, path: &CStr) -> Result<Option<Add
         let address = Address::Unix(entry.path.bytes().to_vec());
         if !entry.fixed {
             let fd = cx.socket_number();
-            cx.may_net(NetOp::Bind, socket.kind, &address, fd, || cannot_be_made(&entry))?;
+            let end = End { kind: socket.kind, address: &address, file: None };
+            cx.may_net(NetOp::Bind, &end, fd, || cannot_be_made(&entry))?;
             cx.may_write(&entry.path, || ", a socket".to_owned(), |_| cannot_be_made(&entry))?;
         }
         cx.caller.check()?;

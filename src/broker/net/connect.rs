@@ -4,7 +4,7 @@
 use super::super::cx::{Answer, Cx};
 use super::super::watch::Watch;
 use super::address::{self, Meaning, Raw, Use};
-use super::{Destination, Socket};
+use super::{Destination, Socket, bind, unsafely};
 use crate::policy::Address;
 use crate::sys::net;
 use crate::tracee::Result;
@@ -12,10 +12,10 @@ use crate::tracee::Result;
 /// connect(2).
 pub(in super::super) fn connect(cx: &mut Cx<'_>) -> Result<Answer> {
     let (pointer, len) = (cx.value(0)?, cx.value_int(1)? as i32);
-    let Some(fd) = cx.duplicate_unless_open()? else { return Ok(Answer::Continue) };
+    let Some(fd) = cx.duplicate_unless_open()? else { return unsafely::judge(cx) };
     let raw = Raw::read(&cx.caller, pointer, len)?;
     let socket = Socket::new(fd)?;
-    let meaning = address::meaning(&socket, &raw, Use::Connect)?;
+    let meaning = address::meaning(socket.domain, socket.kind, &raw, Use::Connect)?;
     if cx.is_open()? && !needs_us(cx, &socket, &meaning) {
         return Ok(Answer::Continue);
     }
@@ -26,6 +26,7 @@ pub(in super::super) fn connect(cx: &mut Cx<'_>) -> Result<Answer> {
     } else {
         cx.as_caller(run)?
     }
+    bind::learn_chosen(cx, &socket)?;
     Ok(Answer::Value(0))
 }
 
@@ -41,5 +42,5 @@ fn run(cx: &mut Cx<'_>, socket: &Socket, destination: &Destination) -> Result<()
         cx.may_wait()?;
     }
     let _watched = may_block.then(|| Watch::over(cx.supervisor, cx.caller.call.id, cx.caller.call.tid));
-    Ok(net::connect(socket.fd(), destination.raw.bytes())?)
+    net::connect(socket.fd(), destination.raw.bytes()).map_err(|errno| socket.stop(errno))
 }

@@ -7,6 +7,8 @@ use crate::tracee::{Caller, Result};
 
 /// `UIO_MAXIOV`.
 const MAX_PIECES: u64 = 1024;
+/// The same of messages: so many are sent by one sendmmsg.
+pub(super) const MAX_MESSAGES: u32 = 1024;
 /// `MAX_RW_COUNT`: the kernel does no more at once.
 const MAX_TOTAL: u64 = 0x7fff_f000;
 /// The largest of them all: `mmsghdr` of 64-bit programs.

@@ -10,21 +10,26 @@ mod bind;
 mod connect;
 mod control;
 mod message;
+mod multiplex;
 mod netlink;
+mod option;
 mod send;
 mod socket;
 mod spelling;
+mod unsafely;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Once;
 
 pub(super) use bind::{bind, listen};
 pub(super) use connect::connect;
+pub(super) use multiplex::socketcall;
 pub(super) use send::{sendmmsg, sendmsg, sendto};
 pub(super) use socket::socket;
 
 use self::address::{Meaning, Raw};
 use super::cx::Cx;
+use super::judge::End;
 use crate::gate::Op;
 use crate::policy::{Address, NetMode, NetOp};
 use crate::resolve::{self, Base, Place};
@@ -52,18 +57,23 @@ impl Socket {
         self.fd.as_fd()
     }
 
+    /// Why a call on it failed. One that a signal ended does not begin again if it has a time limit (`SO_SNDTIMEO`), which
+    /// would begin again, too: signal(7).
+    fn stop(&self, errno: Errno) -> Stop {
+        let limited = || {
+            let mut time = [0; size_of::<libc::timeval>()];
+            let known = net::getsockopt(self.fd(), libc::SOL_SOCKET, libc::SO_SNDTIMEO, &mut time);
+            known.is_ok() && time.iter().any(|byte| *byte != 0)
+        };
+        if errno == Errno::EINTR && limited() { Stop::Interrupted } else { Stop::Errno(errno) }
+    }
+
     fn is_inet(&self) -> bool {
         matches!(self.domain, libc::AF_INET | libc::AF_INET6)
     }
 
     fn is_unix(&self) -> bool {
         self.domain == libc::AF_UNIX
-    }
-
-    #[cfg(test)]
-    fn pretend(domain: i32, kind: i32) -> Self {
-        use std::os::fd::AsFd;
-        Self { fd: std::io::stdin().as_fd().try_clone_to_owned().unwrap(), domain, kind }
     }
 }
 
@@ -81,10 +91,14 @@ impl Destination {
 
 impl Cx<'_> {
     /// Duplicates the caller's descriptor. `None`: a container's filter keeps us from it, and the call may be `left`
-    /// to the kernel.
+    /// to the kernel, or is to be judged without ([`unsafely`]).
     fn duplicate(&self, left: bool) -> Result<Option<OwnedFd>> {
-        match self.caller.duplicate(self.socket_number()) {
-            Err(Stop::Errno(Errno::EPERM)) if left => Ok(None),
+        self.duplicate_of(self.socket_number(), left)
+    }
+
+    fn duplicate_of(&self, fd: CallerFd, left: bool) -> Result<Option<OwnedFd>> {
+        match self.caller.duplicate(fd) {
+            Err(Stop::Errno(Errno::EPERM)) if left || self.supervisor.options.unsafe_connect => Ok(None),
             Err(Stop::Errno(Errno::EPERM)) => Err(cannot_duplicate()),
             duplicate => duplicate.map(Some),
         }
@@ -119,7 +133,7 @@ impl Cx<'_> {
                 Ok(Destination { raw, _pinned: None })
             }
             Meaning::Address(address) => {
-                self.may_talk(socket, &address)?;
+                self.may_talk(socket, &address, None)?;
                 Ok(Destination { raw, _pinned: None })
             }
             Meaning::Path(path) => {
@@ -133,7 +147,7 @@ impl Cx<'_> {
                             // Without a path there is no rule for it: the mode decides.
                             Place::Own | Place::Foreign => Address::Unix(Vec::new()),
                         };
-                        cx.may_talk(socket, &address)?;
+                        cx.may_talk(socket, &address, Some(object.stat.id.1))?;
                     }
                     cx.caller.check()?;
                     let raw = Raw::unix(&fs::socket_path(object.fd.as_fd()));
@@ -143,7 +157,7 @@ impl Cx<'_> {
         }
     }
 
-    fn may_talk(&mut self, socket: &Socket, address: &Address) -> Result<()> {
+    fn may_talk(&mut self, socket: &Socket, address: &Address, file: Option<u64>) -> Result<()> {
         let fd = self.socket_number();
         if socket::is_exempt(socket, address) {
             return self.caller.check();
@@ -162,7 +176,8 @@ impl Cx<'_> {
             && socket.kind == libc::SOCK_DGRAM
             && matches!(address, Address::Inet(_, 0) | Address::Inet6 { port: 0, .. })
             && !self.supervisor.options.dry_run;
-        self.may_net(NetOp::Connect, socket.kind, address, fd, || {
+        let end = End { kind: socket.kind, address, file };
+        self.may_net(NetOp::Connect, &end, fd, || {
             if probe {
                 return Some(Errno::ECONNREFUSED);
             }
@@ -172,14 +187,26 @@ impl Cx<'_> {
     }
 }
 
-/// Says, once, why a call on a socket is refused that the policy may allow.
+/// What was refused is refused for want of a duplicate.
 fn cannot_duplicate() -> Stop {
-    static TOLD: Once = Once::new();
-    TOLD.call_once(|| {
-        crate::report::seldom(|| log::error!(
-            "pidfd_getfd is refused, so calls on sockets are refused (a container's filter allows it with the \
-             capability CAP_SYS_PTRACE: `--cap-add SYS_PTRACE`)"
-        ));
-    });
+    tell_without_duplicates(false);
     Errno::EPERM.into()
+}
+
+/// Says, once, what follows from a container's filter that keeps us from the sockets of callers. `judged`: by
+/// `core/trace/allow_unsafe_connect`.
+pub(crate) fn tell_without_duplicates(judged: bool) {
+    static TOLD: Once = Once::new();
+    let how = "a container's filter allows it with the capability CAP_SYS_PTRACE: `--cap-add SYS_PTRACE`";
+    TOLD.call_once(|| match judged {
+        true => log::warn!(
+            "pidfd_getfd is refused, so addresses are judged and then read again by the kernel, as \
+             core/trace/allow_unsafe_connect:true asks for: a program that changes them meanwhile gets round the \
+             rules ({how})"
+        ),
+        false => log::error!(
+            "pidfd_getfd is refused, so calls on sockets with an address are refused while the network is sandboxed \
+             ({how}; or, weaker, core/trace/allow_unsafe_connect:true)"
+        ),
+    });
 }

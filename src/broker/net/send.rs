@@ -8,8 +8,8 @@ use super::super::cx::{Answer, Cx};
 use super::super::watch::Watch;
 use super::address::{self, Meaning, Raw, Use};
 use super::control::{self, Control};
-use super::message::{Data, Layout, Message};
-use super::{Destination, Socket, netlink};
+use super::message::{Data, Layout, MAX_MESSAGES, Message};
+use super::{Destination, Socket, bind, netlink, unsafely};
 use crate::policy::Address;
 use crate::sys::{Errno, net, process};
 use crate::tracee::{Result, Stop};
@@ -18,8 +18,6 @@ use crate::tracee::{Result, Stop};
 const PORTION: usize = 256 * 1024;
 /// A message that is sent as one may be so large, whatever the socket's buffer is.
 const DATAGRAM: std::ops::RangeInclusive<usize> = 128 * 1024..=16 << 20;
-/// `UIO_MAXIOV`: so many messages are sent by one sendmmsg.
-const MAX_MESSAGES: u32 = 1024;
 const SO_ZEROCOPY: i32 = 60;
 /// Set by the kernel for 32-bit callers only.
 const MSG_CMSG_COMPAT: i32 = i32::MIN;
@@ -28,7 +26,7 @@ const MSG_CMSG_COMPAT: i32 = i32::MIN;
 pub(in super::super) fn sendto(cx: &mut Cx<'_>) -> Result<Answer> {
     let (addr, len) = (cx.value(0)?, cx.value(1)?);
     let (name, name_len) = (cx.value(3)?, cx.value_int(4)? as i32);
-    let Some(fd) = cx.duplicate_unless_open()? else { return Ok(Answer::Continue) };
+    let Some(fd) = cx.duplicate_unless_open()? else { return unsafely::judge(cx) };
     let socket = Socket::new(fd)?;
     let raw = if name == 0 { Raw::NONE } else { Raw::read(&cx.caller, name, name_len)? };
     let flags = cx.flags() & !MSG_CMSG_COMPAT;
@@ -49,7 +47,7 @@ pub(in super::super) fn sendto(cx: &mut Cx<'_>) -> Result<Answer> {
 pub(in super::super) fn sendmsg(cx: &mut Cx<'_>) -> Result<Answer> {
     let layout = Layout::of(cx);
     let flags = flags(cx, layout)?;
-    let Some(fd) = cx.duplicate_unless_open()? else { return Ok(Answer::Continue) };
+    let Some(fd) = cx.duplicate_unless_open()? else { return unsafely::judge(cx) };
     let socket = Socket::new(fd)?;
     let message = layout.read(&cx.caller, cx.value(0)?)?;
     match one(cx, &socket, layout, &message, flags)? {
@@ -62,7 +60,7 @@ pub(in super::super) fn sendmsg(cx: &mut Cx<'_>) -> Result<Answer> {
 pub(in super::super) fn sendmmsg(cx: &mut Cx<'_>) -> Result<Answer> {
     let layout = Layout::of(cx);
     let flags = flags(cx, layout)?;
-    let Some(fd) = cx.duplicate_unless_open()? else { return Ok(Answer::Continue) };
+    let Some(fd) = cx.duplicate_unless_open()? else { return unsafely::judge(cx) };
     let socket = Socket::new(fd)?;
     let start = cx.value(0)?;
     let mut done = 0;
@@ -81,8 +79,9 @@ pub(in super::super) fn sendmmsg(cx: &mut Cx<'_>) -> Result<Answer> {
             // Nothing can be refused, so the first message was left to the kernel, and with it all others.
             Ok(false) if done == 0 => return Ok(Answer::Continue),
             Err(Stop::Errno(errno)) if done == 0 => return Err(errno.into()),
+            Err(Stop::Interrupted) if done == 0 => return Err(Stop::Interrupted),
             Err(Stop::Gone) => return Err(Stop::Gone),
-            Ok(false) | Err(Stop::Errno(_)) => break,
+            Ok(false) | Err(Stop::Errno(_) | Stop::Interrupted) => break,
         }
     }
     Ok(Answer::Value(done.into()))
@@ -125,9 +124,9 @@ fn meaning(socket: &Socket, raw: &Raw, flags: i32) -> Result<Meaning> {
     let connects = flags & libc::MSG_FASTOPEN != 0;
     Ok(match (socket.is_inet() && socket.kind == libc::SOCK_STREAM, connects) {
         _ if raw.bytes().is_empty() => Meaning::Nothing,
-        (true, true) => address::meaning(socket, raw, Use::Connect)?,
+        (true, true) => address::meaning(socket.domain, socket.kind, raw, Use::Connect)?,
         (true, false) => Meaning::Ignored,
-        (false, _) => address::meaning(socket, raw, Use::Send)?,
+        (false, _) => address::meaning(socket.domain, socket.kind, raw, Use::Send)?,
     })
 }
 
@@ -181,9 +180,13 @@ fn send(
                 }
                 return Err(errno.into());
             }
-            Err(Stop::Errno(_)) => break,
+            Err(Stop::Interrupted) if sent == 0 => return Err(Stop::Interrupted),
+            Err(Stop::Errno(_) | Stop::Interrupted) => break,
             Err(Stop::Gone) => return Err(Stop::Gone),
         }
+    }
+    if !destination.raw.bytes().is_empty() {
+        bind::learn_chosen(cx, socket)?;
     }
     Ok(sent as usize)
 }
@@ -232,7 +235,8 @@ impl Ask {
             }
             cx.may_wait()?;
             let _watched = Watch::over(cx.supervisor, cx.caller.call.id, cx.caller.call.tid);
-            let len = net::sendmsg(socket.fd(), name, data, control, self.flags)?;
+            let sent = net::sendmsg(socket.fd(), name, data, control, self.flags);
+            let len = sent.map_err(|errno| socket.stop(errno))?;
             Ok(Portion { len, last: len < data.len() })
         };
         if socket.is_unix() { cx.as_peer(run) } else { cx.as_caller(run) }

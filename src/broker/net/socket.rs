@@ -5,7 +5,7 @@
 
 use super::super::cx::{Answer, Cx};
 use super::Socket;
-use crate::policy::{Address, Decision, NetOp};
+use crate::policy::{Address, Decision, NetOp, State};
 use crate::report::{AccessKind, Subject};
 use crate::sys::{Errno, net};
 use crate::tracee::Result;
@@ -13,11 +13,8 @@ use crate::tracee::Result;
 const TYPE_MASK: i32 = 0xf;
 const AF_SMC: i32 = 43;
 const IPPROTO_MPTCP: i32 = 262;
-/// The option of the magic language that allows other families.
-const OPTION: &str = "core/allowlist/unsupported_socket_families:true";
-
 /// Families that carry IP to addresses which no rule would be asked about.
-const DISGUISES: &[i32] =
+pub(super) const DISGUISES: &[i32] =
     &[libc::AF_PACKET, AF_SMC, libc::AF_RDS, libc::AF_RXRPC, libc::AF_XDP, libc::AF_PPPOX];
 
 const NAMES: &[(i32, &str)] = &[
@@ -79,7 +76,14 @@ fn other_family(cx: &mut Cx<'_>, domain: i32, kind: i32, protocol: i32) -> Resul
             Err(Errno::EAFNOSUPPORT.into())
         };
     }
-    refuse(cx, domain, kind, protocol, Errno::EAFNOSUPPORT, (!disguised).then(|| OPTION.to_owned()))
+    if let Err(errno) = cx.as_caller(|_| Ok(net::socket(domain, kind, protocol).map(drop)))?
+        && !matches!(errno, Errno::EPERM | Errno::EACCES)
+    {
+        // There is none: programs try one family after the other.
+        return Err(errno.into());
+    }
+    let hint = (!disguised).then(|| State::allow_hint_net(NetOp::Connect, &family));
+    refuse(cx, domain, kind, protocol, Errno::EAFNOSUPPORT, hint)
 }
 
 fn refuse(

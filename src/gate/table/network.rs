@@ -39,12 +39,6 @@ const OPTION: Action = RefuseIn(
     "it holds an address or a route, or goes round the rules on them",
 );
 
-const SUB_CALL: Action = RefuseIn(
-    Class::Network,
-    Errno::ENOSYS,
-    "its arguments are in memory; libraries use the direct calls then",
-);
-
 const LEVEL: u8 = 1;
 const OPT: u8 = 2;
 
@@ -137,9 +131,9 @@ pub(super) static ROWS: &[Row] = &[
         ],
         Allow,
     ),
-    // Only the number of the sub-call is in a register. Those that take no address, and no option, are let
-    // through: getsockname, getpeername, socketpair, send, recv, recvfrom, shutdown, the accepts, recvmsg,
-    // recvmmsg.
+    // Only the number of the sub-call is in a register. The kernel may do those that take neither an address nor an
+    // option: accept, getsockname, getpeername, send, recv, recvfrom, shutdown, recvmsg, accept4, recvmmsg; and
+    // socketpair, whose pairs lead nowhere else in any family.
     Row::new(
         "socketcall",
         &[
@@ -154,13 +148,11 @@ pub(super) static ROWS: &[Row] = &[
             Rule::when(&[Cond::is(0, 17)], Allow),
             Rule::when(&[Cond::is(0, 18)], Allow),
             Rule::when(&[Cond::is(0, 19)], Allow),
-            Rule::when(
-                &[Cond::is(0, 2)],
-                RefuseIn(Class::Bind, Errno::ENOSYS, "its arguments are in memory; libraries use bind then"),
-            ),
+            Rule::when(&[Cond::is(0, 2)], Notify(Class::Bind)),
         ],
-        SUB_CALL,
-    ),
+        Notify(Class::Network),
+    )
+    .call(Call::new(Op::Socketcall, At::NONE).value(1)),
 ];
 
 const SO_PASSPIDFD: u32 = 76;

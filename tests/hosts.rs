@@ -1,0 +1,254 @@
+//! Network sandboxing between two hosts, which are network namespaces that the test makes (`programs/hosts.py`).
+//!
+//! Whatever is refused here is first done without the sandbox. Where namespaces cannot be made, nothing is tested, and it
+//! is said.
+#![cfg(feature = "cli")]
+#![forbid(unsafe_code)]
+
+mod common;
+
+use common::{Done, Env, Run, has, source};
+
+const PRELUDE: &str = include_str!("programs/net.py");
+const DENY: &str = "core/sandbox/network:deny";
+const THERE: &str = "allowlist/network/connect+inet:192.0.2.0/24";
+const THERE6: &str = "allowlist/network/connect+inet6:2001:db8::/32";
+
+/// Runs something on one of the hosts; `None`: there are none.
+fn here(run: Run<'_>) -> Option<Done> {
+    let done = run.output();
+    if done.status.code() == Some(77) {
+        eprintln!("{}", done.stderr.trim_end());
+        return None;
+    }
+    Some(done.succeeded())
+}
+
+/// A run of a command on one of the hosts, in a sandbox if there are rules.
+fn command<'e>(env: &'e Env, rules: &[&str], words: &[&str]) -> Run<'e> {
+    let mut run = env.run("python3").arg(source("tests/programs/hosts.py"));
+    if !rules.is_empty() {
+        run = run.arg(common::sydbox()).args(rules.iter().flat_map(|rule| ["-m", *rule])).arg("--");
+    }
+    run.args(words)
+}
+
+fn script<'e>(env: &'e Env, rules: &[&str], text: &str) -> Run<'e> {
+    command(env, rules, &["python3", "-c", &[PRELUDE, text].concat()])
+}
+
+#[track_caller]
+fn violations(done: &Done, count: usize) {
+    assert_eq!(done.stderr.matches("Access Violation").count(), count, "{done:#?}");
+}
+
+#[test]
+fn a_host_that_never_answers() {
+    if !has("ip") {
+        return;
+    }
+    let env = Env::new();
+    // By flags of the handler, time limit of the socket: what a connect, and a send into a full buffer, come back with,
+    // and after how many signals. The third one ends it.
+    let text = r"
+nobody = sin('192.0.2.9', 80)
+def full():
+    a, b = socket.socketpair(); a.setblocking(False)
+    try:
+        while True: a.send(b'x' * 4096)
+    except BlockingIOError: a.setblocking(True)
+    return a, b
+v = iovec(ctypes.addressof(nobody_ := ctypes.create_string_buffer(9999)), 9999); m = msghdr(None, 0, ctypes.addressof(v), 1, None, 0, 0)
+for flags in (0, 0x10000000):
+    for limit in (0, 30):
+        for call in ('connect', 'send'):
+            s, b = (socket.socket(), None) if call == 'connect' else full()
+            hits = []
+            def handler(_):
+                hits.append(1)
+                if len(hits) == 3: libc.shutdown(s.fileno(), 2)
+            on_alarm(handler, flags)
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack('ll', limit, 0))
+            go = lambda: raw_connect(s, nobody) if call == 'connect' else check(libc.sendmsg(s.fileno(), ctypes.byref(m), 0x4000))
+            if (flags, limit, call) != (0x10000000, 0, 'connect'):
+                signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+                print(call, flags, limit, word(go), len(hits)); signal.setitimer(signal.ITIMER_REAL, 0)
+                # The connection goes on to be made.
+                if call == 'connect': s.setblocking(False); say(raw_connect, s, nobody)
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack('ll', 0, 200000)); t = time.time()
+print(word(raw_connect, s, nobody), 0.1 < time.time() - t < 10)
+s = socket.socket(); s.setblocking(False); say(raw_connect, s, nobody); say(raw_connect, s, nobody)
+# With a handler that restarts calls, connect goes on waiting: a child stops it after some signals, again and again, for
+# it may do so while the handler runs.
+s = socket.socket(); hits = []
+r, w = os.pipe(); pid = os.fork()
+if pid == 0:
+    os.read(r, 1)
+    while True: libc.shutdown(s.fileno(), 2); time.sleep(0.05)
+def fifth(_):
+    hits.append(1)
+    if len(hits) == 5: os.write(w, b'x')
+on_alarm(fifth, 0x10000000); signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+print(word(raw_connect, s, nobody), len(hits) >= 5); os.kill(pid, signal.SIGKILL)
+";
+    let Some(native) = here(script(&env, &[], text)) else { return };
+    assert!(native.stdout.contains("connect 0 0 EINTR 1\nEALREADY\n"), "{native:#?}");
+    assert!(native.stdout.ends_with("ECONNRESET True\n"), "{native:#?}");
+    let inside = here(script(&env, &[DENY, THERE], text)).unwrap();
+    assert_eq!(inside.stdout, native.stdout);
+    violations(&inside, 0);
+}
+
+/// Callers that are killed while they wait take their connections with them, and others are served meanwhile.
+#[test]
+fn callers_that_die_while_they_wait() {
+    if !has("ip") {
+        return;
+    }
+    let env = Env::new();
+    let text = r"
+def waiting(): return sum(line.split()[3] == '02' for line in open('/proc/net/tcp').readlines()[1:])
+def until(n):
+    end = time.time() + 30
+    while waiting() != n and time.time() < end: time.sleep(0.01)
+    print(waiting())
+children = []
+for i in range(40):
+    pid = os.fork()
+    if pid == 0:
+        try: socket.socket().connect(('192.0.2.9', 80))
+        finally: os._exit(0)
+    children.append(pid)
+until(40)
+say(lambda: socket.create_connection(('192.0.2.2', 80)).recv(9).decode().strip())
+for pid in children: os.kill(pid, signal.SIGKILL); os.waitpid(pid, 0)
+until(0)
+";
+    let Some(native) = here(script(&env, &[], text)) else { return };
+    assert_eq!(native.stdout, "40\nthere\n0\n");
+    assert_eq!(here(script(&env, &[DENY, THERE], text)).unwrap().stdout, native.stdout);
+}
+
+/// What a package manager does: fetch, then build without the network, then no magic.
+#[test]
+fn phases_of_one_tree() {
+    if !has("ip") {
+        return;
+    }
+    let env = Env::new();
+    let fetch = "exec 3<>/dev/tcp/192.0.2.2/80 && head -1 <&3 && exec 3>&-";
+    let own = r"
+import socket, sys
+l = socket.socket(); l.bind((sys.argv[1], 0)); l.listen()
+c = socket.create_connection(l.getsockname()); c.sendall(b'own'); print(l.accept()[0].recv(9).decode())
+";
+    std::fs::write(env.path("own.py"), own).unwrap();
+    let text = format!(
+        "{fetch}; python3 own.py 192.0.2.1
+        test -e /dev/sydbox/enable_net && echo closed
+        test -e /dev/sydbox/allow_net/inet:192.0.2.1 && echo allowed
+        ({fetch}) 2>/dev/null || echo refused
+        bash -c '{fetch}' 2>/dev/null || echo refused
+        python3 own.py 192.0.2.1; python3 own.py 127.0.0.1 2>/dev/null || echo refused
+        test -e /dev/sydbox/disable_net && echo open; {fetch}
+        test -e /dev/sydbox/enable_net; test -e /dev/sydbox/lock; test -e /dev/sydbox/disable_net || echo locked
+        ({fetch}) 2>/dev/null || echo refused; python3 own.py 192.0.2.1"
+    );
+    let text = text.as_str();
+    let Some(native) = here(command(&env, &[], &["bash", "-c", text])) else { return };
+    assert_eq!(native.stdout, "there\nown\nthere\nthere\nown\nown\nthere\nlocked\nthere\nown\n");
+    let inside = here(command(&env, &["core/sandbox/write:off"], &["bash", "-c", text])).unwrap();
+    let expected =
+        "there\nown\nclosed\nallowed\nrefused\nrefused\nown\nrefused\nopen\nthere\nlocked\nrefused\nown\n";
+    assert_eq!(inside.stdout, expected, "{inside:#?}");
+    violations(&inside, 4);
+    assert!(inside.stderr.contains("connect(3, inet:192.0.2.2@80) = ECONNREFUSED"), "{inside:#?}");
+    assert!(inside.stderr.contains("allow with: allowlist/network/connect+inet:192.0.2.2@80"), "{inside:#?}");
+}
+
+/// Names are looked up as the C library does it (connected datagrams, sendmmsg), by sendto, and over TCP.
+#[test]
+fn names_are_looked_up() {
+    if !has("ip") {
+        return;
+    }
+    let env = Env::new();
+    let text = r"
+def names(): return sorted({a[4][0] for a in socket.getaddrinfo('there.test', 80, type=socket.SOCK_STREAM)})
+try: print(names())
+except socket.gaierror as e: print(e.errno == socket.EAI_AGAIN)
+query = b'\1\1\1\0\0\1\0\0\0\0\0\0\5there\4test\0\0\1\0\1'
+def by_sendto(): s = udp(); s.settimeout(5); s.sendto(query, ('192.0.2.2', 53)); return s.recv(99)[-4:] == socket.inet_aton('192.0.2.2')
+def by_connect(): s = udp(); s.settimeout(5); s.connect(('192.0.2.2', 53)); s.send(query); return len(s.recv(99)) > 40
+def by_mapped(): s = udp(socket.AF_INET6); s.settimeout(5); s.sendto(query, ('::ffff:192.0.2.2', 53)); return len(s.recv(99)) > 40
+for f in (by_sendto, by_connect, by_mapped): say(f)
+def echo(): s = udp(); s.settimeout(5); s.sendto(b'x', ('192.0.2.2', 7)); return len(s.recv(99))
+say(echo)
+";
+    let Some(native) = here(script(&env, &[], text)) else { return };
+    let fine = "['192.0.2.2', '2001:db8::2']\nTrue\nTrue\nTrue\n1\n";
+    if native.stdout != fine {
+        return eprintln!("skipped: names are not looked up by DNS here: {native:#?}");
+    }
+    let rules = [DENY, "allowlist/network/connect+inet:192.0.2.2@53"];
+    let inside = here(script(&env, &rules, text)).unwrap();
+    assert_eq!(inside.stdout, fine.replace("\n1\n", "\nECONNREFUSED\n"));
+    assert!(inside.stderr.contains("sendto(3, inet:192.0.2.2@7) = ECONNREFUSED"), "{inside:#?}");
+    let denied = here(script(&env, &[DENY], text)).unwrap();
+    assert_eq!(denied.stdout, "True\nECONNREFUSED\nECONNREFUSED\nECONNREFUSED\nECONNREFUSED\n");
+}
+
+/// A client that tries both families goes on with the one that is allowed, without waiting for anything.
+#[test]
+fn the_other_family_is_tried() {
+    if !has("ip") {
+        return;
+    }
+    let env = Env::new();
+    let text = r"
+import asyncio
+async def go(**how):
+    try:
+        r, w = await asyncio.open_connection('there.test', 80, **how)
+        print(w.get_extra_info('peername')[0], (await r.readline()).decode().strip())
+    except OSError as e: print('refused')
+t = time.time()
+asyncio.run(go(happy_eyeballs_delay=0.05)); asyncio.run(go())
+print(time.time() - t < 10)
+";
+    let Some(native) = here(script(&env, &[], text)) else { return };
+    if native.stdout != "2001:db8::2 there\n2001:db8::2 there\nTrue\n" {
+        return eprintln!("skipped: names are not looked up by DNS here: {native:#?}");
+    }
+    let dns = "allowlist/network/connect+inet:192.0.2.2@53";
+    let both = here(script(&env, &[DENY, THERE, THERE6], text)).unwrap();
+    assert_eq!(both.stdout, native.stdout);
+    let four = here(script(&env, &[DENY, THERE], text)).unwrap();
+    assert_eq!(four.stdout, "192.0.2.2 there\n192.0.2.2 there\nTrue\n");
+    let six = here(script(&env, &[DENY, dns, THERE6], text)).unwrap();
+    assert_eq!(six.stdout, native.stdout);
+    let none = here(script(&env, &[DENY, dns], text)).unwrap();
+    assert_eq!(none.stdout, "refused\nrefused\nTrue\n");
+}
+
+/// An address of the host itself is one of the network's: only the port that was bound is reached, under the address
+/// it was bound to.
+#[test]
+fn local_is_loopback_and_not_the_hosts_own_address() {
+    if !has("ip") {
+        return;
+    }
+    let env = Env::new();
+    let text = r"
+l = socket.create_server(('0.0.0.0', 0)); p = l.getsockname()[1]
+for a in ('127.0.0.1', '192.0.2.1', '127.9.9.9'): say(tcp, (a, p))
+say(tcp, ('192.0.2.2', 80)); say(tcp, ('2001:db8::2', 80), socket.AF_INET6)
+l = socket.socket(); say(l.bind, ('192.0.2.1', 0)); l.listen(); say(tcp, l.getsockname())
+";
+    let Some(native) = here(script(&env, &[], text)) else { return };
+    assert_eq!(native.stdout, "ok\n".repeat(7));
+    let any = "allowlist/network/bind+inet:0.0.0.0@0";
+    let own = "allowlist/network/bind+inet:192.0.2.1@0";
+    let inside = here(script(&env, &["core/sandbox/network:local", any, own], text)).unwrap();
+    assert_eq!(inside.stdout, "ok\nECONNREFUSED\nok\nECONNREFUSED\nECONNREFUSED\nok\nok\n");
+}
