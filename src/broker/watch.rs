@@ -119,7 +119,7 @@ impl Watch {
             let tick = if quiet == 0 { TICK } else { LOOK };
             slots = self.wake.wait_timeout(slots, tick).unwrap_or_else(PoisonError::into_inner).0;
             let (received, receives) = crew.progress();
-            if received == seen && !receives {
+            if received == seen && !receives && !slots.ending {
                 // Whoever should receive has been in one call all the time.
                 drop(slots);
                 crew::relieve(supervisor);
