@@ -109,11 +109,11 @@ fn who_stays_behind_prints_them_too() {
         || std::fs::read_to_string(env.path("ok/pid")).is_ok_and(|text| text.ends_with('\n'))
     ));
     let left = std::fs::read_to_string(env.path("ok/pid")).unwrap();
-    // It is the only other process that has this log open.
+    // It is the only other process that was started with this log.
     let has_log = |pid: &String| {
-        std::fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|fds| {
-            fds.flatten().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target == log))
-        })
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0)
+            .any(|word| word == std::os::unix::ffi::OsStrExt::as_bytes(log.as_os_str()))
     };
     let pids =
         std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());

@@ -114,10 +114,14 @@ impl<'a> Cx<'a> {
         Base::new(&self.caller, self.dirfd(at), path)
     }
 
-    /// Reads the second path and pins where it begins.
-    pub(crate) fn second(&self) -> Result<(CallerPath, Base)> {
+    /// Reads the second path and pins where it begins: where the first does, if both are below the same directory.
+    pub(crate) fn second(&self, first: &Base) -> Result<(CallerPath, Base)> {
         let path = self.path(self.call.to)?;
-        let base = self.base(self.call.to, path.as_c())?;
+        let same = self.dirfd(self.call.at) == self.dirfd(self.call.to);
+        let base = match (first, path.bytes().first()) {
+            (Base::Dir(_), Some(start)) if same && *start != b'/' => first.duplicate()?,
+            _ => self.base(self.call.to, path.as_c())?,
+        };
         Ok((path, base))
     }
 

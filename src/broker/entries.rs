@@ -192,7 +192,7 @@ pub(super) fn rename(cx: &mut Cx<'_>) -> Result<Answer> {
     let old = cx.path(cx.call.at)?;
     let from = cx.base(cx.call.at, old.as_c())?;
     // What is wrong with the second name the kernel says only when the first has been found.
-    let to = cx.second();
+    let to = cx.second(&from);
     cx.as_caller(|cx| {
         let from = resolve::entry(&cx.caller, from, old.as_c())?;
         let (new, to) = to?;
@@ -281,7 +281,7 @@ pub(super) fn link(cx: &mut Cx<'_>) -> Result<Answer> {
         true => Base::descriptor(&cx.caller, cx.dirfd(cx.call.at))?,
         false => cx.base(cx.call.at, old.as_c())?,
     };
-    let to = cx.second();
+    let to = cx.second(&from);
     cx.as_caller(|cx| {
         let follow = flags & libc::AT_SYMLINK_FOLLOW != 0;
         let object = match by_descriptor {
