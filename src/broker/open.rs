@@ -247,8 +247,10 @@ fn open_entry(cx: &mut Cx<'_>, entry: Entry, before: fs::Outcome, mut how: How) 
             }
         }
     }
-    // The structure of openat2 is in memory, and with it whether it reads.
-    if how.writes() && cx.is_granted(&entry.path, how.reads() || cx.call.op == Op::Openat2)? {
+    // The structure of openat2 is in memory, and with it what is asked; to an access mode of 3, which is neither reading
+    // nor writing, Landlock has no objection.
+    let by_kernel = cx.call.op != Op::Openat2 && how.flags & ACCMODE != ACCMODE;
+    if by_kernel && how.writes() && cx.is_granted(&entry.path, how.reads())? {
         return Ok(Some(Opened::ByKernel));
     }
     if cx.caller.is_32bit() && before.is_ok_and(|stat| too_large(&stat, how)) {

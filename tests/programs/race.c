@@ -1,7 +1,8 @@
 /* Races between a call and what it names.
  *
  * race bytes CALL OK NO TIMES: a thread changes one byte of the path in memory, between OK and NO, while another makes CALL.
- *     OK and NO differ in one byte.
+ *     OK and NO differ in one byte. open-neither opens for neither reading nor writing (access mode 3), and says if that
+ *     opened NO.
  * race swap A B: exchanges the names A and B until standard input ends.
  * race move A B: renames A to B and back until standard input ends.
  * race open PATH TIMES [MORE]: opens PATH for writing (and creates PATH/../new, if MORE) again and again.
@@ -67,6 +68,20 @@ static void put(int fd)
 	}
 }
 
+/* Opens for what ioctl(2) needs. Who gets the second file says so. */
+static void neither(const char *p)
+{
+	static int told;
+	struct stat file, wrong;
+	int fd = syscall(SYS_open, p, O_ACCMODE);
+	count(fd);
+	if (fd < 0)
+		return;
+	if (fstat(fd, &file) || stat(second, &wrong) || (file.st_ino == wrong.st_ino && !told++))
+		printf("opened %s\n", second);
+	close(fd);
+}
+
 static void bytes(const char *call, int times)
 {
 	char *p = (char *)path;
@@ -82,6 +97,8 @@ static void bytes(const char *call, int times)
 			put(syscall(SYS_open, p, O_WRONLY));
 		else if (!strcmp(call, "open-creat"))
 			put(syscall(SYS_open, p, O_WRONLY | O_CREAT | O_TRUNC, 0644));
+		else if (!strcmp(call, "open-neither"))
+			neither(p);
 		else if (!strcmp(call, "truncate"))
 			count(syscall(SYS_truncate, p, (long)(i % 4 + 1)));
 		else if (!strcmp(call, "chmod"))
