@@ -278,8 +278,8 @@ pub(crate) fn unshare_fs() -> Result<()> {
     Ok(())
 }
 
-/// The path of a directory by getcwd(2) in it; `false` where that is not to be had: it was removed, is too deep or not
-/// below our root.
+/// The path of a directory by getcwd(2) in it; `false` where that is not to be had: it was removed or is too deep. One that
+/// is not below our root has a text that is no path: procfs would say what it is called where it is.
 fn path_by_going(dir: BorrowedFd<'_>, path: &mut Vec<u8>) -> Result<bool> {
     let mut buf = [0_u8; libc::PATH_MAX as usize];
     fchdir(dir)?;
@@ -289,7 +289,7 @@ fn path_by_going(dir: BorrowedFd<'_>, path: &mut Vec<u8>) -> Result<bool> {
     // SAFETY: the path is NUL-terminated.
     let _ = unsafe { libc::chdir(c"/".as_ptr()) };
     let text = len.ok().and_then(|len| buf.get(..(len as usize).checked_sub(1)?));
-    let Some(text) = text.filter(|text| text.starts_with(b"/")) else { return Ok(false) };
+    let Some(text) = text else { return Ok(false) };
     path.clear();
     path.extend_from_slice(text);
     Ok(true)
