@@ -105,34 +105,38 @@ fn an_access_mode_that_is_none() {
 /// A directory that was allowed at the start is moved to where nothing is: Landlock would let it be written to there,
 /// to who may leave another open to the kernel.
 ///
-/// Seen to fail without `Grants::are_in_place`.
+/// Seen to fail without `Grants::are_in_place`, and the second without it where `O_PATH` is left to the kernel.
 #[test]
 fn an_allowed_directory_that_was_moved() {
-    let env = Env::new();
-    let race = env.program("race");
-    std::fs::write(env.path("ok/1"), "text").unwrap();
-    std::os::unix::fs::symlink(env.path("no/moved/file"), env.path("ok/2")).unwrap();
-    std::fs::create_dir(env.path("more")).unwrap();
-    std::fs::write(env.path("more/file"), "text").unwrap();
-    let script = "echo ready; read line; exec \"$0\" bytes open \"$1\" \"$2\" 4000";
-    let run = env.sh(script).arg(&race).arg(env.path("ok/1")).arg(env.path("ok/2"));
-    let rule = format!("allowlist/write+{}", env.text("more/***"));
-    let mut running = run.sandboxed().rule(rule).start();
-    let mut ready = [0; 6];
-    running.child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
-    assert_eq!(&ready, b"ready\n");
-    std::fs::rename(env.path("more"), env.path("no/moved")).unwrap();
-    // So long a look at where they are counts.
-    let moved = std::time::Instant::now();
-    while moved.elapsed() < std::time::Duration::from_millis(10) {
-        std::thread::yield_now();
+    for call in ["open", "open-how"] {
+        let env = Env::new();
+        let race = env.program("race");
+        let content = || std::fs::read_to_string(env.path("no/moved/file")).unwrap();
+        std::fs::write(env.path("ok/1"), "text").unwrap();
+        std::os::unix::fs::symlink(env.path("no/moved/file"), env.path("ok/2")).unwrap();
+        std::fs::create_dir(env.path("more")).unwrap();
+        std::fs::write(env.path("more/file"), "text").unwrap();
+        let script = format!("echo ready; read line; exec \"$0\" bytes {call} \"$1\" \"$2\" 4000");
+        let run = env.sh(&script).arg(&race).arg(env.path("ok/1")).arg(env.path("ok/2"));
+        let rule = format!("allowlist/write+{}", env.text("more/***"));
+        let mut running = run.sandboxed().rule(rule).start();
+        let mut ready = [0; 6];
+        running.child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+        assert_eq!(&ready, b"ready\n");
+        std::fs::rename(env.path("more"), env.path("no/moved")).unwrap();
+        // So long a look at where they are counts.
+        let moved = std::time::Instant::now();
+        while moved.elapsed() < std::time::Duration::from_millis(10) {
+            std::thread::yield_now();
+        }
+        running.child.stdin.take().unwrap().write_all(b"\n").unwrap();
+        raced(&running.finish());
+        assert_eq!(content(), "text", "{call}");
+        // Without the sandbox it is written, of course.
+        let paths = [env.path("ok/1"), env.path("ok/2")];
+        env.run(race).args(["bytes", call]).args(paths).arg("50000").output().succeeded();
+        assert_ne!(content(), "text", "{call}");
     }
-    running.child.stdin.take().unwrap().write_all(b"\n").unwrap();
-    raced(&running.finish());
-    assert_eq!(std::fs::read_to_string(env.path("no/moved/file")).unwrap(), "text");
-    // Without the sandbox it is written, of course.
-    env.run(race).args(["bytes", "open"]).arg(env.path("ok/1")).arg(env.path("ok/2")).arg("50000").output();
-    assert_ne!(std::fs::read_to_string(env.path("no/moved/file")).unwrap(), "text");
 }
 
 /// Runs `program` in the sandbox while somebody outside renames things.

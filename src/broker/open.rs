@@ -162,11 +162,11 @@ fn run(cx: &mut Cx<'_>, how: How) -> Result<Answer> {
 }
 
 /// openat2 with `O_PATH`: such a descriptor cannot be handed over. Where the second lock is there, and reading is not
-/// mediated, the kernel may do it, since whatever the arguments turn into meanwhile, it refuses to write. Elsewhere
-/// programs fall back.
+/// mediated, the kernel may do it, since whatever the arguments turn into meanwhile, it refuses to write but where the
+/// caller may. Elsewhere programs fall back.
 fn only_pinned(cx: &Cx<'_>) -> Result<Answer> {
     let options = &cx.supervisor.options;
-    let holds = options.backstop && !options.arming.read && cx.state()?.allows_grants(&options.grants);
+    let holds = options.backstop && !options.arming.read && cx.may_have_grants()?;
     if holds { Ok(Answer::Continue) } else { Err(Errno::ENOSYS.into()) }
 }
 

@@ -2,7 +2,7 @@
  *
  * race bytes CALL OK NO TIMES: a thread changes one byte of the path in memory, between OK and NO, while another makes CALL.
  *     OK and NO differ in one byte. open-neither opens for neither reading nor writing (access mode 3), and says if that
- *     opened NO.
+ *     opened NO; for open-how the flags change as well, between O_PATH and O_WRONLY.
  * race swap A B: exchanges the names A and B until standard input ends.
  * race move A B: renames A to B and back until standard input ends.
  * race open PATH TIMES [MORE]: opens PATH for writing (and creates PATH/../new, if MORE) again and again.
@@ -12,6 +12,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -27,17 +28,20 @@ static char *first, *second;
 static int where;
 static atomic_int over;
 static volatile long flips;
+static volatile struct open_how how;
 
 static void *flip(void *unused)
 {
 	char a = first[where], b = second[where];
 	while (!over) {
 		path[where] = a;
+		how.flags = O_PATH;
 		for (volatile int i = 0; i < flips % 37; i++)
 			;
 		path[where] = b;
 		for (volatile int i = 0; i < flips % 53; i++)
 			;
+		how.flags = O_WRONLY;
 		flips += 2;
 	}
 	return NULL;
@@ -82,6 +86,14 @@ static void neither(const char *p)
 	close(fd);
 }
 
+static void by_how(const char *p)
+{
+	int fd = syscall(SYS_openat2, AT_FDCWD, p, &how, sizeof how);
+	if (fd < 0 && errno == ENOSYS)
+		errno = EPERM;
+	put(fd);
+}
+
 static void bytes(const char *call, int times)
 {
 	char *p = (char *)path;
@@ -99,6 +111,8 @@ static void bytes(const char *call, int times)
 			put(syscall(SYS_open, p, O_WRONLY | O_CREAT | O_TRUNC, 0644));
 		else if (!strcmp(call, "open-neither"))
 			neither(p);
+		else if (!strcmp(call, "open-how"))
+			by_how(p);
 		else if (!strcmp(call, "truncate"))
 			count(syscall(SYS_truncate, p, (long)(i % 4 + 1)));
 		else if (!strcmp(call, "chmod"))
