@@ -139,6 +139,24 @@ fn an_allowed_directory_that_was_moved() {
     }
 }
 
+/// Who has no descriptor left makes nothing: to remove it again would take it from who opened it meanwhile.
+///
+/// Seen to fail without the look at what is free before a file is made, and the second with the number of descriptors alone.
+#[test]
+fn who_can_open_nothing_removes_nothing() {
+    let env = Env::new();
+    let run = env.run(env.program("race")).arg("full").arg(env.path("ok/file")).arg("1000");
+    for run in [run.clone(), run.clone().sandboxed(), run.brokered()] {
+        assert_eq!(run.output().succeeded().stdout, "gone 0 ended 0\n");
+    }
+    // A descriptor whose number is above the limit takes none of those below it.
+    let script = "exec 9<.; ulimit -n 4; exec \"$0\" open ok/above 10 more";
+    for run in [env.sh(script), env.sh(script).brokered()] {
+        let done = run.arg(env.program("race")).output().succeeded();
+        assert_eq!(done.stdout, "done yes refused no other 0\n", "{done:#?}");
+    }
+}
+
 /// Runs `program` in the sandbox while somebody outside renames things.
 ///
 /// Also where the kernel opens what is allowed: then Landlock refuses what became something else meanwhile, with its own

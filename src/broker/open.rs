@@ -264,8 +264,8 @@ fn open_entry(cx: &mut Cx<'_>, entry: Entry, before: fs::Outcome, mut how: How) 
         return Ok(Some(Opened::existing(open_tty(cx, how)?)));
     }
     let makes = how.flags & CREAT != 0 && before == Err(Errno::ENOENT);
-    if how.flags & TRUNC != 0 && !makes {
-        // What is cut off cannot be put back.
+    if how.flags & TRUNC != 0 || makes {
+        // What is cut off cannot be put back; nor is it known who has opened what was made, once that is to be removed.
         cx.caller.has_free_descriptor()?;
         cx.caller.check()?;
     }
@@ -283,8 +283,8 @@ fn open_entry(cx: &mut Cx<'_>, entry: Entry, before: fs::Outcome, mut how: How) 
     }
 }
 
-/// Removes the name that was made for a file, if it still is this file's: the caller had no descriptor left, which the
-/// kernel would have found out before it made anything.
+/// Removes the name that was made for a file, if it still is this file's: the caller has no descriptor left, since another
+/// of its threads took the last one meanwhile; the kernel would have kept one before it made anything.
 pub(super) fn unmake(fd: BorrowedFd<'_>, made: &Entry) {
     let dir = made.dir.as_fd();
     if let (Ok(now), Ok(file)) = (fs::lstat(dir, &made.name), fs::fstat(fd))

@@ -120,6 +120,11 @@ impl Proc {
         Ok(stat.size.unsigned_abs())
     }
 
+    /// Whether a thread's table has this descriptor.
+    pub(crate) fn has_fd(&self, tid: Pid, fd: CallerFd) -> bool {
+        lstat(borrow(&self.root), Name::new(format_args!("{tid}/fd/{}", fd.0)).as_c()) != Err(Errno::ENOENT)
+    }
+
     /// Reads a small text file of a thread, such as `status`, into `buf`.
     pub(crate) fn read<'b>(&self, tid: Pid, file: &str, buf: &'b mut [u8]) -> Result<&'b [u8]> {
         let fd = openat2(

@@ -6,6 +6,7 @@
  * race swap A B: exchanges the names A and B until standard input ends.
  * race move A B: renames A to B and back until standard input ends.
  * race open PATH TIMES [MORE]: opens PATH for writing (and creates PATH/../new, if MORE) again and again.
+ * race full PATH TIMES: makes PATH and removes it, while a process without a free descriptor tries to make it, too.
  * race dirfd OK NO TIMES: a thread changes what descriptor 9 is while another uses it.
  * race create DIR TIMES: makes and removes a file in a directory that is renamed.
  * Each prints how often what happened: on standard output only what no scheduling can change. */
@@ -15,12 +16,15 @@
 #include <linux/openat2.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static volatile char path[4200];
@@ -159,6 +163,31 @@ static void *retarget(void *unused)
 	return NULL;
 }
 
+/* Says how often the file was gone that was just made: that the other could not open it must not remove it. */
+static int full(const char *file, int times)
+{
+	int gone = 0;
+	pid_t other = fork();
+	if (!other) {
+		struct rlimit few = {3, 3};
+		setrlimit(RLIMIT_NOFILE, &few);
+		while (open(file, O_CREAT | O_WRONLY, 0644) < 0 && errno == EMFILE)
+			;
+		_exit(1);
+	}
+	for (int i = 0; i < times; i++) {
+		int fd = open(file, O_CREAT | O_WRONLY, 0644);
+		if (fd < 0)
+			return 1;
+		close(fd);
+		gone += unlink(file) != 0;
+	}
+	int ended = waitpid(other, NULL, WNOHANG) != 0;
+	kill(other, SIGKILL);
+	printf("gone %d ended %d\n", gone, ended);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argv[1];
@@ -166,6 +195,8 @@ int main(int argc, char **argv)
 		first = argv[3];
 		second = argv[4];
 		bytes(argv[2], atoi(argv[5]));
+	} else if (!strcmp(what, "full")) {
+		return full(argv[2], atoi(argv[3]));
 	} else if (!strcmp(what, "swap")) {
 		write(1, "x", 1);
 		for (long i = 0; i % 16 || !ended(); i++)
