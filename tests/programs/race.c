@@ -39,13 +39,15 @@ static void *flip(void *unused)
 	char a = first[where], b = second[where];
 	while (!over) {
 		path[where] = a;
-		how.flags = O_PATH;
 		for (volatile int i = 0; i < flips % 37; i++)
 			;
+		how.flags = O_PATH;
 		path[where] = b;
 		for (volatile int i = 0; i < flips % 53; i++)
 			;
 		how.flags = O_WRONLY;
+		for (volatile int i = 0; i < flips % 29; i++)
+			;
 		flips += 2;
 	}
 	return NULL;
