@@ -9,7 +9,7 @@ mod common;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 
-use common::{Done, Env, Run, becomes, is_root};
+use common::{Done, Env, Run, becomes, has, is_root};
 
 fn attack<'e>(env: &'e Env, name: &str) -> Run<'e> {
     env.run(env.program("attack")).arg(name)
@@ -261,4 +261,36 @@ fn the_supervisor_cannot_be_signalled_where_only_programs_are_judged() {
     let done = run.rule("core/sandbox/exec:allow").option("--lock").output();
     assert!(!done.status.success(), "{done:#?}");
     env.sh("kill -0 $$").rule("core/sandbox/exec:allow").option("--lock").output().succeeded();
+}
+
+/// A file system that was taken away under its user (`umount -l`) is nowhere, and its directories are called what they would
+/// be called if it were the root: a look-alike of what may be written is none.
+///
+/// Seen to fail with the path from procfs where getcwd(2) says that there is none.
+#[test]
+fn a_directory_that_is_nowhere_is_not_what_it_is_called() {
+    if !has("unshare") {
+        return;
+    }
+    let env = Env::new();
+    let user = if is_root() { "" } else { "-r" };
+    // The file system has a directory like ours, in which we are when it goes.
+    let detach = "mkdir m && mount -t tmpfs none m && mkdir -p m$1 && cd m$1 && umount -l \"$0/m\"";
+    let run = |env: &Env, then: &str| {
+        let script =
+            format!("exec unshare {user} -m sh -c '{detach} && {then}' {} \"$0\"", env.path("").display());
+        env.sh(&script).arg(env.path("ok")).set("SYDBOX", common::sydbox()).output()
+    };
+    let act = "mkdir made; (: >file); ln -s x link; find . -mindepth 1 | sort";
+    let free = run(&env, act);
+    if !free.status.success() {
+        eprintln!("skipped: no namespace of mounts here: {}", free.stderr);
+        return;
+    }
+    assert_eq!(free.stdout, "./file\n./link\n./made\n", "{free:#?}");
+    std::fs::remove_dir(env.path("m")).unwrap();
+    let rules = "-m core/sandbox/write:deny -m \"allowlist/write+$1/***\"";
+    let done = run(&env, &format!("\"$SYDBOX\" {rules} -- sh -c \"{act}\""));
+    assert_eq!(done.stdout, "", "{done:#?}");
+    assert!(done.stderr.contains("`(unreachable)/") && !done.stderr.contains("allow with"), "{done:#?}");
 }

@@ -85,6 +85,78 @@ fn a_directory_that_is_another_one_now() {
     );
 }
 
+/// What Landlock does not look at the kernel is not left to do: `ok/1` may be opened in any way, and `ok/2` is a link to
+/// what may not.
+///
+/// Seen to fail with such opens continued in the kernel.
+#[test]
+fn an_access_mode_that_is_none() {
+    let env = Env::new();
+    std::fs::write(env.path("ok/1"), "text").unwrap();
+    std::fs::write(env.path("no/file"), "text").unwrap();
+    std::os::unix::fs::symlink(env.path("no/file"), env.path("ok/2")).unwrap();
+    let run = env.run(env.program("race")).args(["bytes", "open-neither"]);
+    let run = run.arg(env.path("ok/1")).arg(env.path("ok/2")).arg("4000");
+    raced(&run.clone().sandboxed().output());
+    let free = run.output().succeeded();
+    assert!(free.stdout.starts_with(&format!("opened {}\n", env.text("ok/2"))), "{free:#?}");
+}
+
+/// A directory that was allowed at the start is moved to where nothing is: Landlock would let it be written to there,
+/// to who may leave another open to the kernel.
+///
+/// Seen to fail without `Grants::are_in_place`, and the second without it where `O_PATH` is left to the kernel.
+#[test]
+fn an_allowed_directory_that_was_moved() {
+    for call in ["open", "open-how"] {
+        let env = Env::new();
+        let race = env.program("race");
+        let content = || std::fs::read_to_string(env.path("no/moved/file")).unwrap();
+        std::fs::write(env.path("ok/1"), "text").unwrap();
+        std::os::unix::fs::symlink(env.path("no/moved/file"), env.path("ok/2")).unwrap();
+        std::fs::create_dir(env.path("more")).unwrap();
+        std::fs::write(env.path("more/file"), "text").unwrap();
+        let script = format!("echo ready; read line; exec \"$0\" bytes {call} \"$1\" \"$2\" 4000");
+        let run = env.sh(&script).arg(&race).arg(env.path("ok/1")).arg(env.path("ok/2"));
+        let rule = format!("allowlist/write+{}", env.text("more/***"));
+        let mut running = run.sandboxed().rule(rule).start();
+        let mut ready = [0; 6];
+        running.child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+        assert_eq!(&ready, b"ready\n");
+        std::fs::rename(env.path("more"), env.path("no/moved")).unwrap();
+        // So long a look at where they are counts.
+        let moved = std::time::Instant::now();
+        while moved.elapsed() < std::time::Duration::from_millis(10) {
+            std::thread::yield_now();
+        }
+        running.child.stdin.take().unwrap().write_all(b"\n").unwrap();
+        raced(&running.finish());
+        assert_eq!(content(), "text", "{call}");
+        // Without the sandbox it is written, of course.
+        let paths = [env.path("ok/1"), env.path("ok/2")];
+        env.run(race).args(["bytes", call]).args(paths).arg("50000").output().succeeded();
+        assert_ne!(content(), "text", "{call}");
+    }
+}
+
+/// Who has no descriptor left makes nothing: to remove it again would take it from who opened it meanwhile.
+///
+/// Seen to fail without the look at what is free before a file is made, and the second with the number of descriptors alone.
+#[test]
+fn who_can_open_nothing_removes_nothing() {
+    let env = Env::new();
+    let run = env.run(env.program("race")).arg("full").arg(env.path("ok/file")).arg("1000");
+    for run in [run.clone(), run.clone().sandboxed(), run.brokered()] {
+        assert_eq!(run.output().succeeded().stdout, "gone 0 ended 0\n");
+    }
+    // A descriptor whose number is above the limit takes none of those below it.
+    let script = "exec 9<.; ulimit -n 4; exec \"$0\" open ok/above 10 more";
+    for run in [env.sh(script), env.sh(script).brokered()] {
+        let done = run.arg(env.program("race")).output().succeeded();
+        assert_eq!(done.stdout, "done yes refused no other 0\n", "{done:#?}");
+    }
+}
+
 /// Runs `program` in the sandbox while somebody outside renames things.
 ///
 /// Also where the kernel opens what is allowed: then Landlock refuses what became something else meanwhile, with its own

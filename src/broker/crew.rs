@@ -36,8 +36,16 @@ pub(crate) struct Crew {
     ending: AtomicBool,
     parked: Mutex<Parked>,
     called: Condvar,
-    threads: Mutex<Vec<Pid>>,
+    threads: Mutex<Threads>,
     ended: Condvar,
+}
+
+/// Those that there are.
+#[derive(Default)]
+struct Threads {
+    running: Vec<Pid>,
+    /// So many have been started and have not said who they are.
+    starting: usize,
 }
 
 /// Threads that nobody needs at present.
@@ -61,9 +69,9 @@ impl Crew {
         self.ending.store(true, Ordering::SeqCst);
         watch.end();
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        while !threads.is_empty() {
+        while threads.starting > 0 || !threads.running.is_empty() {
             // A thread may be about to enter the call that it is to be taken out of: so it is told again.
-            threads.iter().for_each(|tid| process::interrupt(*tid));
+            threads.running.iter().for_each(|tid| process::interrupt(*tid));
             self.called.notify_all();
             let wait = self.ended.wait_timeout(threads, Duration::from_millis(5));
             threads = wait.unwrap_or_else(PoisonError::into_inner).0;
@@ -123,14 +131,25 @@ fn call_up(supervisor: &Arc<Supervisor>) -> bool {
 /// Starts a thread, which is counted as receiving already.
 fn hire(supervisor: &Arc<Supervisor>) -> std::io::Result<()> {
     let shared = Arc::clone(supervisor);
-    std::thread::Builder::new().name("sydbox-broker".into()).spawn(move || run(&shared)).map(|_| ())
+    let threads = || supervisor.crew.threads.lock().unwrap_or_else(PoisonError::into_inner);
+    // Counted before it runs: who ends all waits for it as well.
+    threads().starting += 1;
+    let hired = std::thread::Builder::new().name("sydbox-broker".into()).spawn(move || run(&shared));
+    if hired.is_err() {
+        threads().starting -= 1;
+    }
+    hired.map(|_| ())
 }
 
 fn run(supervisor: &Arc<Supervisor>) {
     process::block_signals();
     let tid = process::gettid();
     let crew = &supervisor.crew;
-    crew.threads.lock().unwrap_or_else(PoisonError::into_inner).push(tid);
+    {
+        let mut threads = crew.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.starting -= 1;
+        threads.running.push(tid);
+    }
     let options = &supervisor.options;
     match Worker::new(options.privileged, options.dropped_caps) {
         Ok(mut worker) => while receive(supervisor, &mut worker) && crew.park() {},
@@ -140,7 +159,7 @@ fn run(supervisor: &Arc<Supervisor>) {
         }
     }
     let mut threads = crew.threads.lock().unwrap_or_else(PoisonError::into_inner);
-    threads.retain(|other| *other != tid);
+    threads.running.retain(|other| *other != tid);
     crew.ended.notify_all();
 }
 

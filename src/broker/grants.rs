@@ -6,11 +6,14 @@
 //! Landlock (I1). Only opening is granted; creating by other calls, removing and renaming stay the broker's.
 //!
 //! Rules of Landlock are about directories, those of the policy about paths, and Landlock's stay for good. So they count
-//! only while the policy of the caller allows all that they grant, and for a path that still leads to the directory that
-//! was there at the start.
+//! only while the policy of the caller allows all that they grant, for a path that still leads to the directory that
+//! was there at the start, and while the others are in their places as well: one that was moved takes its rule along.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use landlock::{AccessFs, BitFlags, PathBeneath};
 
@@ -25,10 +28,17 @@ use crate::tracee::Result;
 const MAX: usize = 32;
 /// So many rules are tried, the last ones first.
 const MAX_TRIED: usize = 256;
+/// So long all count as in their places once they were seen there: not longer than a file may stay open that was opened
+/// just before its directory moved.
+const TRUST: Duration = Duration::from_millis(5);
 
 /// What the domain allows.
 #[derive(Debug, Default)]
-pub(crate) struct Grants(Vec<Grant>);
+pub(crate) struct Grants {
+    list: Vec<Grant>,
+    /// When all were last seen in their places: microseconds, see [`clock`].
+    seen: AtomicU64,
+}
 
 #[derive(Debug)]
 struct Grant {
@@ -62,7 +72,8 @@ impl Grants {
             .allowed_anchors(Access::Write)
             .take(MAX_TRIED)
             .filter_map(|path| Self::grant(policy, path));
-        grants.take(MAX).unzip()
+        let (list, granted) = grants.take(MAX).unzip();
+        (Self { list, seen: AtomicU64::new(0) }, granted)
     }
 
     fn grant(policy: &State, path: &[u8]) -> Option<(Grant, Granted)> {
@@ -80,7 +91,7 @@ impl Grants {
 
     /// The grant that a canonical path is under.
     fn of_path(&self, path: &[u8]) -> Option<&Grant> {
-        self.0.iter().find(|grant| match path.strip_prefix(&*grant.path) {
+        self.list.iter().find(|grant| match path.strip_prefix(&*grant.path) {
             Some(rest) => rest.is_empty() != grant.tree && (rest.is_empty() || rest.starts_with(b"/")),
             None => false,
         })
@@ -88,14 +99,34 @@ impl Grants {
 
     /// Whether this policy, too, allows all that is granted.
     pub(super) fn hold(&self, policy: &State) -> bool {
-        self.0.iter().all(|grant| policy.allows_all(Access::Write, &grant.path, grant.tree))
+        self.list.iter().all(|grant| policy.allows_all(Access::Write, &grant.path, grant.tree))
+    }
+
+    /// Whether all are where they were at the start, as a look in the last [`TRUST`] showed.
+    fn are_in_place(&self) -> bool {
+        let now = clock();
+        if now.saturating_sub(self.seen.load(Ordering::Relaxed)) < TRUST.as_micros() as u64 {
+            return true;
+        }
+        let in_place = self.list.iter().all(Grant::is_in_place);
+        if in_place {
+            self.seen.store(now, Ordering::Relaxed);
+        }
+        in_place
     }
 }
 
-impl Extend<Grant> for Grants {
-    fn extend<T: IntoIterator<Item = Grant>>(&mut self, grants: T) {
-        self.0.extend(grants);
+impl Grant {
+    fn is_in_place(&self) -> bool {
+        let now = fs::c_string(&self.path).and_then(|path| fs::lstat(fs::cwd(), &path));
+        now.is_ok_and(|now| now.id == self.id)
     }
+}
+
+/// Microseconds, from more than [`TRUST`] on, so that 0 is long ago.
+fn clock() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    (START.elapsed() + TRUST).as_micros() as u64
 }
 
 /// Whether what the broker looks at more closely than Landlock cannot be in there: processes, settings, disks.
@@ -109,16 +140,21 @@ fn can_be_granted(path: &[u8], tree: bool) -> bool {
 }
 
 impl Cx<'_> {
-    /// Whether the kernel may open `path`, which the policy lets the caller write to, by itself. `reads`: it is or can
-    /// become an open for reading, too, which Landlock knows nothing of.
+    /// Whether the kernel may open `path`, which the policy lets the caller write to, by itself. `reads`: it is an open
+    /// for reading, too, which Landlock knows nothing of.
     pub(super) fn is_granted(&self, path: &CanonicalPath, reads: bool) -> Result<bool> {
         let grants = &self.supervisor.options.grants;
         let Some(grant) = grants.of_path(path.bytes()) else { return Ok(false) };
-        let state = self.state()?;
-        if reads && state.policy.mode(Access::Read) != Mode::Off || !state.allows_grants(grants) {
+        if reads && self.state()?.policy.mode(Access::Read) != Mode::Off {
             return Ok(false);
         }
-        Ok(fs::lstat(fs::cwd(), &fs::c_string(&grant.path)?).is_ok_and(|now| now.id == grant.id))
+        Ok(grant.is_in_place() && self.may_have_grants()?)
+    }
+
+    /// Whether the caller may do all that the domain allows.
+    pub(super) fn may_have_grants(&self) -> Result<bool> {
+        let grants = &self.supervisor.options.grants;
+        Ok(self.state()?.allows_grants(grants) && grants.are_in_place())
     }
 }
 
@@ -146,7 +182,8 @@ mod tests {
     #[test]
     fn a_grant_covers_what_is_below_it() {
         let grant = |path: &str, tree| Grant { path: path.as_bytes().into(), id: (0, 0), tree };
-        let grants = Grants(vec![grant("/w", true), grant("/dev/null", false)]);
+        let list = vec![grant("/w", true), grant("/dev/null", false)];
+        let grants = Grants { list, ..Grants::default() };
         for (path, covered) in [
             ("/w/a", true),
             ("/w/a/b", true),

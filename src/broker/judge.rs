@@ -204,7 +204,8 @@ impl Cx<'_> {
             Access::Write => AccessKind::Write,
         };
         let allow_with = match &subject {
-            Subject::Path(path) => Some(State::allow_hint(refusal.access, path)),
+            // What is not below the root no rule can name.
+            Subject::Path(path) if path.starts_with(b"/") => Some(State::allow_hint(refusal.access, path)),
             _ => None,
         };
         let arguments = match &subject {

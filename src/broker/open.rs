@@ -162,11 +162,11 @@ fn run(cx: &mut Cx<'_>, how: How) -> Result<Answer> {
 }
 
 /// openat2 with `O_PATH`: such a descriptor cannot be handed over. Where the second lock is there, and reading is not
-/// mediated, the kernel may do it, since whatever the arguments turn into meanwhile, it refuses to write. Elsewhere
-/// programs fall back.
+/// mediated, the kernel may do it, since whatever the arguments turn into meanwhile, it refuses to write but where the
+/// caller may. Elsewhere programs fall back.
 fn only_pinned(cx: &Cx<'_>) -> Result<Answer> {
     let options = &cx.supervisor.options;
-    let holds = options.backstop && !options.arming.read && cx.state()?.allows_grants(&options.grants);
+    let holds = options.backstop && !options.arming.read && cx.may_have_grants()?;
     if holds { Ok(Answer::Continue) } else { Err(Errno::ENOSYS.into()) }
 }
 
@@ -247,8 +247,10 @@ fn open_entry(cx: &mut Cx<'_>, entry: Entry, before: fs::Outcome, mut how: How) 
             }
         }
     }
-    // The structure of openat2 is in memory, and with it whether it reads.
-    if how.writes() && cx.is_granted(&entry.path, how.reads() || cx.call.op == Op::Openat2)? {
+    // The structure of openat2 is in memory, and with it what is asked; to an access mode of 3, which is neither reading
+    // nor writing, Landlock has no objection.
+    let by_kernel = cx.call.op != Op::Openat2 && how.flags & ACCMODE != ACCMODE;
+    if by_kernel && how.writes() && cx.is_granted(&entry.path, how.reads())? {
         return Ok(Some(Opened::ByKernel));
     }
     if cx.caller.is_32bit() && before.is_ok_and(|stat| too_large(&stat, how)) {
@@ -262,8 +264,8 @@ fn open_entry(cx: &mut Cx<'_>, entry: Entry, before: fs::Outcome, mut how: How) 
         return Ok(Some(Opened::existing(open_tty(cx, how)?)));
     }
     let makes = how.flags & CREAT != 0 && before == Err(Errno::ENOENT);
-    if how.flags & TRUNC != 0 && !makes {
-        // What is cut off cannot be put back.
+    if how.flags & TRUNC != 0 || makes {
+        // What is cut off cannot be put back; nor is it known who has opened what was made, once that is to be removed.
         cx.caller.has_free_descriptor()?;
         cx.caller.check()?;
     }
@@ -281,8 +283,8 @@ fn open_entry(cx: &mut Cx<'_>, entry: Entry, before: fs::Outcome, mut how: How) 
     }
 }
 
-/// Removes the name that was made for a file, if it still is this file's: the caller had no descriptor left, which the
-/// kernel would have found out before it made anything.
+/// Removes the name that was made for a file, if it still is this file's: the caller has no descriptor left, since another
+/// of its threads took the last one meanwhile; the kernel would have kept one before it made anything.
 pub(super) fn unmake(fd: BorrowedFd<'_>, made: &Entry) {
     let dir = made.dir.as_fd();
     if let (Ok(now), Ok(file)) = (fs::lstat(dir, &made.name), fs::fstat(fd))

@@ -33,7 +33,7 @@ pub(crate) struct Watch {
 #[derive(Default)]
 struct Slots {
     blocked: Vec<Blocked>,
-    /// The thread has been started.
+    /// The thread has been started, and has not ended.
     started: bool,
     ending: bool,
 }
@@ -60,7 +60,7 @@ pub(crate) fn attend(supervisor: &Arc<Supervisor>) {
     let mut slots = watch.slots();
     watch.awake.store(true, Ordering::SeqCst);
     watch.wake.notify_all();
-    if !slots.started {
+    if !slots.started && !slots.ending {
         let shared = Arc::clone(supervisor);
         let thread = std::thread::Builder::new().name("sydbox-watch".into());
         slots.started = thread.spawn(move || shared.watch.run(&shared)).is_ok();
@@ -94,10 +94,15 @@ impl Watch {
         Watched { supervisor, entry }
     }
 
-    /// Ends the thread.
+    /// Ends the thread, and returns when it has ended: a lock that it held while this process forks would be held for
+    /// ever in the new one.
     pub(crate) fn end(&self) {
-        self.slots().ending = true;
+        let mut slots = self.slots();
+        slots.ending = true;
         self.wake.notify_all();
+        while slots.started {
+            slots = self.wake.wait(slots).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// After [`Watch::end`], in a process that goes on with the work: nobody is blocked yet, and there is no thread.
@@ -150,6 +155,8 @@ impl Watch {
                 quiet = 0;
             }
         }
+        slots.started = false;
+        self.wake.notify_all();
     }
 }
 

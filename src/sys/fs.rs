@@ -120,6 +120,11 @@ impl Proc {
         Ok(stat.size.unsigned_abs())
     }
 
+    /// Whether a thread's table has this descriptor.
+    pub(crate) fn has_fd(&self, tid: Pid, fd: CallerFd) -> bool {
+        lstat(borrow(&self.root), Name::new(format_args!("{tid}/fd/{}", fd.0)).as_c()) != Err(Errno::ENOENT)
+    }
+
     /// Reads a small text file of a thread, such as `status`, into `buf`.
     pub(crate) fn read<'b>(&self, tid: Pid, file: &str, buf: &'b mut [u8]) -> Result<&'b [u8]> {
         let fd = openat2(
@@ -278,8 +283,8 @@ pub(crate) fn unshare_fs() -> Result<()> {
     Ok(())
 }
 
-/// The path of a directory by getcwd(2) in it; `false` where that is not to be had: it was removed, is too deep or not
-/// below our root.
+/// The path of a directory by getcwd(2) in it; `false` where that is not to be had: it was removed or is too deep. One that
+/// is not below our root has a text that is no path: procfs would say what it is called where it is.
 fn path_by_going(dir: BorrowedFd<'_>, path: &mut Vec<u8>) -> Result<bool> {
     let mut buf = [0_u8; libc::PATH_MAX as usize];
     fchdir(dir)?;
@@ -289,7 +294,7 @@ fn path_by_going(dir: BorrowedFd<'_>, path: &mut Vec<u8>) -> Result<bool> {
     // SAFETY: the path is NUL-terminated.
     let _ = unsafe { libc::chdir(c"/".as_ptr()) };
     let text = len.ok().and_then(|len| buf.get(..(len as usize).checked_sub(1)?));
-    let Some(text) = text.filter(|text| text.starts_with(b"/")) else { return Ok(false) };
+    let Some(text) = text else { return Ok(false) };
     path.clear();
     path.extend_from_slice(text);
     Ok(true)

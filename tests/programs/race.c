@@ -1,24 +1,30 @@
 /* Races between a call and what it names.
  *
  * race bytes CALL OK NO TIMES: a thread changes one byte of the path in memory, between OK and NO, while another makes CALL.
- *     OK and NO differ in one byte.
+ *     OK and NO differ in one byte. open-neither opens for neither reading nor writing (access mode 3), and says if that
+ *     opened NO; for open-how the flags change as well, between O_PATH and O_WRONLY.
  * race swap A B: exchanges the names A and B until standard input ends.
  * race move A B: renames A to B and back until standard input ends.
  * race open PATH TIMES [MORE]: opens PATH for writing (and creates PATH/../new, if MORE) again and again.
+ * race full PATH TIMES: makes PATH and removes it, while a process without a free descriptor tries to make it, too.
  * race dirfd OK NO TIMES: a thread changes what descriptor 9 is while another uses it.
  * race create DIR TIMES: makes and removes a file in a directory that is renamed.
  * Each prints how often what happened: on standard output only what no scheduling can change. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static volatile char path[4200];
@@ -26,6 +32,7 @@ static char *first, *second;
 static int where;
 static atomic_int over;
 static volatile long flips;
+static volatile struct open_how how;
 
 static void *flip(void *unused)
 {
@@ -34,8 +41,12 @@ static void *flip(void *unused)
 		path[where] = a;
 		for (volatile int i = 0; i < flips % 37; i++)
 			;
+		how.flags = O_PATH;
 		path[where] = b;
 		for (volatile int i = 0; i < flips % 53; i++)
+			;
+		how.flags = O_WRONLY;
+		for (volatile int i = 0; i < flips % 29; i++)
 			;
 		flips += 2;
 	}
@@ -67,6 +78,28 @@ static void put(int fd)
 	}
 }
 
+/* Opens for what ioctl(2) needs. Who gets the second file says so. */
+static void neither(const char *p)
+{
+	static int told;
+	struct stat file, wrong;
+	int fd = syscall(SYS_open, p, O_ACCMODE);
+	count(fd);
+	if (fd < 0)
+		return;
+	if (fstat(fd, &file) || stat(second, &wrong) || (file.st_ino == wrong.st_ino && !told++))
+		printf("opened %s\n", second);
+	close(fd);
+}
+
+static void by_how(const char *p)
+{
+	int fd = syscall(SYS_openat2, AT_FDCWD, p, &how, sizeof how);
+	if (fd < 0 && errno == ENOSYS)
+		errno = EPERM;
+	put(fd);
+}
+
 static void bytes(const char *call, int times)
 {
 	char *p = (char *)path;
@@ -82,6 +115,10 @@ static void bytes(const char *call, int times)
 			put(syscall(SYS_open, p, O_WRONLY));
 		else if (!strcmp(call, "open-creat"))
 			put(syscall(SYS_open, p, O_WRONLY | O_CREAT | O_TRUNC, 0644));
+		else if (!strcmp(call, "open-neither"))
+			neither(p);
+		else if (!strcmp(call, "open-how"))
+			by_how(p);
 		else if (!strcmp(call, "truncate"))
 			count(syscall(SYS_truncate, p, (long)(i % 4 + 1)));
 		else if (!strcmp(call, "chmod"))
@@ -128,6 +165,31 @@ static void *retarget(void *unused)
 	return NULL;
 }
 
+/* Says how often the file was gone that was just made: that the other could not open it must not remove it. */
+static int full(const char *file, int times)
+{
+	int gone = 0;
+	pid_t other = fork();
+	if (!other) {
+		struct rlimit few = {3, 3};
+		setrlimit(RLIMIT_NOFILE, &few);
+		while (open(file, O_CREAT | O_WRONLY, 0644) < 0 && errno == EMFILE)
+			;
+		_exit(1);
+	}
+	for (int i = 0; i < times; i++) {
+		int fd = open(file, O_CREAT | O_WRONLY, 0644);
+		if (fd < 0)
+			return 1;
+		close(fd);
+		gone += unlink(file) != 0;
+	}
+	int ended = waitpid(other, NULL, WNOHANG) != 0;
+	kill(other, SIGKILL);
+	printf("gone %d ended %d\n", gone, ended);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argv[1];
@@ -135,6 +197,8 @@ int main(int argc, char **argv)
 		first = argv[3];
 		second = argv[4];
 		bytes(argv[2], atoi(argv[5]));
+	} else if (!strcmp(what, "full")) {
+		return full(argv[2], atoi(argv[3]));
 	} else if (!strcmp(what, "swap")) {
 		write(1, "x", 1);
 		for (long i = 0; i % 16 || !ended(); i++)
