@@ -104,6 +104,8 @@ fn restrict(cx: &mut Cx<'_>) -> Result<Option<Arc<[u32]>>> {
         return Ok(None);
     }
     let identity = cx.caller.identity()?;
+    // What it got itself by an exchange must not count as what it had.
+    verify(cx, &identity)?;
     let has = |id: &u32| match ids {
         Ids::Users => identity.uids.contains(id),
         Ids::Groups => identity.gids.contains(id) || is_setgroups && identity.groups.contains(id),
