@@ -184,7 +184,8 @@ impl States {
         };
         let len = self.list.read().unwrap_or_else(PoisonError::into_inner).len();
         if len >= upkeep.at || upkeep.weight.saturating_add(weight) > MAX_WEIGHT {
-            forgotten.extend(self.sweep(proc, &mut upkeep));
+            // Without it there would be ever more states.
+            forgotten.extend(self.sweep(proc, &mut upkeep)?);
         }
         if upkeep.weight.saturating_add(weight) > MAX_WEIGHT {
             report::seldom(|| {
@@ -241,16 +242,23 @@ impl States {
     /// is reached, is seen the second time. Whoever manages to be overlooked both times has a number that means nothing
     /// from then on, and is refused everything.
     ///
-    /// Returns what was forgotten, to be dropped when nobody waits.
-    fn sweep(&self, proc: &Proc, upkeep: &mut Upkeep) -> Vec<(u64, Arc<Tagged>)> {
+    /// Returns what was forgotten, to be dropped when nobody waits. Forgets nothing where it cannot look.
+    fn sweep(&self, proc: &Proc, upkeep: &mut Upkeep) -> Result<Vec<(u64, Arc<Tagged>)>, Errno> {
+        let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
         let mut carried = HashSet::new();
         for _ in 0..2 {
-            let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-            for entry in entries {
-                let Ok(entry) = entry else { return Vec::new() };
-                let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::new);
-                if let Some(Ok(tag)) = pid.map(|pid| tracee::tag(proc, pid)) {
-                    carried.extend(self.base.checked_sub(tag));
+            for entry in std::fs::read_dir("/proc").map_err(errno)? {
+                let name = entry.map_err(errno)?.file_name();
+                let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::new) else {
+                    continue;
+                };
+                match tracee::tag(proc, pid) {
+                    Ok(tag) => carried.extend(self.base.checked_sub(tag)),
+                    Err(Stop::Errno(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM))) => {
+                        return Err(errno);
+                    }
+                    // Gone, or none of ours.
+                    Err(_) => {}
                 }
             }
         }
@@ -263,7 +271,7 @@ impl States {
             weight: lists.map(|(_, state)| state.policy.weight()).sum(),
             at: MANY.max(list.len() * 2),
         };
-        forgotten
+        Ok(forgotten)
     }
 }
 
