@@ -19,7 +19,7 @@ use crate::policy::State;
 use crate::report;
 use crate::sys::fs::Proc;
 use crate::sys::process;
-use crate::sys::{Errno, Pid};
+use crate::sys::{Errno, Pid, is_want};
 use crate::tracee::{self, Stop};
 
 /// How many numbers a sandbox may hand out: each magic command that changes something takes one. At a hundred thousand a
@@ -254,9 +254,7 @@ impl States {
                 };
                 match tracee::tag(proc, pid) {
                     Ok(tag) => carried.extend(self.base.checked_sub(tag)),
-                    Err(Stop::Errno(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM))) => {
-                        return Err(errno);
-                    }
+                    Err(Stop::Errno(errno)) if is_want(errno) => return Err(errno),
                     // Gone, or none of ours.
                     Err(_) => {}
                 }

@@ -9,7 +9,7 @@ use super::crew;
 use super::cx::Cx;
 use crate::sys::creds::{self, Caps};
 use crate::sys::diag::Diag;
-use crate::sys::{Errno, Pid, fs, process};
+use crate::sys::{Errno, Pid, fs, is_want, process};
 use crate::tracee::{Identity, Result};
 
 /// Set when a caller's change of identity could not be written into its state: from then on everybody is looked at.
@@ -78,9 +78,7 @@ impl Worker {
         }
         let opened = match Diag::open() {
             Ok(diag) => Some(diag),
-            Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS | Errno::EAGAIN)) => {
-                return Err(errno);
-            }
+            Err(errno) if is_want(errno) => return Err(errno),
             Err(_) => None,
         };
         Ok(self.diag.get_or_init(|| opened).as_ref())
