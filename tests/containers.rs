@@ -249,3 +249,15 @@ fn a_create_that_blocks_by_surprise_stops_nobody() {
         assert_eq!(done.stdout, "ready\nfailed 0\ndone\n", "{done:#?}");
     });
 }
+
+/// The kernel gives a process one listener. Whoever is inside is told that, not that the system lacks something.
+#[test]
+fn sydbox_in_sydbox_says_why_not() {
+    let env = Env::new();
+    let sydbox = common::sydbox();
+    let inner = env.run(sydbox).args(["-p", "off", "--", "echo", "ran"]);
+    assert_eq!(inner.output().succeeded().stdout, "ran\n");
+    let nested = inner.sandboxed().output();
+    assert_eq!((nested.status.code(), &nested.stdout[..]), (Some(125), ""), "{nested:?}");
+    assert!(nested.stderr.contains("there is a sandbox around this one already"), "{nested:?}");
+}

@@ -350,6 +350,11 @@ fn who_cheats_about_its_groups_is_killed() {
     assert_eq!(done.status.code(), Some(128 + 9), "{done:?}");
     assert!(done.stderr.contains("has got itself group 5"), "{done:?}");
     assert!(!env.path("no/made").exists());
+    // Nor does it help to ask for the group again, as one that it has. Without the `verify` in `identity::restrict` the
+    // directory is made.
+    let done = run.clone().arg("again").mediated().output();
+    assert_eq!((done.status.code(), &done.stdout[..]), (Some(128 + 9), "has group 5\n"), "{done:?}");
+    assert!(!env.path("no/made").exists());
     // Where it may, it is not looked at; nor is a dry run any different.
     for run in [
         run.clone().mediated().rule("core/restrict/identity_change:false"),

@@ -89,13 +89,17 @@ impl Bound {
     /// Where the kernel cannot be asked it is whoever bound the address last.
     pub(crate) fn owner(
         &self,
-        diag: Option<&Diag>,
+        diag: Result<Option<&Diag>, Errno>,
         kind: i32,
         address: &Address,
         file: Option<u64>,
     ) -> Owner {
         let Some(newest) = self.newest(kind, address) else { return Owner::Other };
-        let Some(diag) = diag else { return Owner::Ours };
+        let diag = match diag {
+            Ok(Some(diag)) => diag,
+            Ok(None) => return Owner::Ours,
+            Err(errno) => return unknown(errno),
+        };
         let Some((addr, port)) = address.ip_target() else { return unix_owner(diag, &newest, file) };
         let protocol = if kind == libc::SOCK_STREAM { Protocol::Tcp } else { Protocol::Udp };
         match diag.who(protocol, addr, port, address.scope()) {
@@ -135,7 +139,9 @@ fn unknown(errno: Errno) -> Owner {
     if errno == Errno::EOPNOTSUPP {
         return Owner::Ours;
     }
-    log::warn!("sock_diag: {errno}: an address that was bound inside is taken for somebody else's");
+    crate::report::seldom(|| {
+        log::warn!("sock_diag: {errno}: an address that was bound inside is taken for somebody else's")
+    });
     Owner::Other
 }
 
@@ -178,11 +184,13 @@ mod tests {
             cookie += 1;
             bound.learn(Socket { cookie, inode: 0, kind: STREAM }, address);
         };
-        let ours = |kind, address: &Address| bound.owner(None, kind, address, None) == Owner::Ours;
+        let ours = |kind, address: &Address| bound.owner(Ok(None), kind, address, None) == Owner::Ours;
         assert!(!ours(STREAM, &loopback));
         learn(any.clone());
         learn(Address::Unix(b"/run/x".into()));
         assert!(ours(STREAM, &loopback) && !ours(STREAM, &inet(0x7f00_0001, 81)));
+        let full = bound.owner(Err(Errno::EMFILE), STREAM, &loopback, None);
+        assert_eq!(full, Owner::Other, "what cannot be asked now may be anybody's");
         // The first one moves, and comes back.
         bound.learn(Socket { cookie: 1, inode: 0, kind: STREAM }, inet(0, 82));
         assert!(!ours(STREAM, &loopback) && ours(STREAM, &inet(0x7f00_0001, 82)));

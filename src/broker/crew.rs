@@ -255,7 +255,9 @@ fn answer_call(supervisor: &Supervisor, notification: &Notification, answer: Res
     let id = notification.id;
     let listener = supervisor.sight.listener.as_fd();
     let reply = match answer {
-        Err(Stop::Gone) => return,
+        Err(Stop::Gone) if !seccomp::id_valid(listener, id) => return,
+        // It only looked so: nobody is left waiting.
+        Err(Stop::Gone) => Reply::Errno(Errno::EPERM),
         Err(Stop::Errno(Errno::EINTR)) if watch::is_for_caller(supervisor, notification.tid) => {
             Reply::Restart
         }

@@ -15,7 +15,7 @@ use super::tree;
 use crate::policy::{Access, Decision, ExecRule, Lock, Mode, NetMode, State};
 use crate::report::arguments;
 use crate::resolve::{self, Base, Object, Place};
-use crate::sys::{CallerFd, Errno, fs};
+use crate::sys::{CallerFd, Errno, fs, is_want};
 use crate::tracee::{Result, Stop};
 
 /// As many scripts may name each other as the kernel accepts.
@@ -161,16 +161,16 @@ fn approve(cx: &mut Cx<'_>, image: Object, cwd: Base) -> Result<Approved> {
     for _ in 0..=MAX_INTERPRETERS {
         judge_image(cx, &image, false)?;
         files.push(image.stat.id);
-        let head = head(&image);
+        let head = head(&image)?;
         if let Some(name) = script_interpreter(&head) {
             image = find(cx, &cwd, name)?;
             executable(&image)?;
         } else if is_native(&head) {
-            if let Some(name) = elf_interpreter(&image, &head)
-                && let Ok(loader) = find(cx, &cwd, &name)
-            {
+            match elf_interpreter(&image, &head).map(|name| find(cx, &cwd, &name)) {
                 // Every dynamic program needs it: only a rule that names it is meant to stop it.
-                judge_image(cx, &loader, true)?;
+                Some(Ok(loader)) => judge_image(cx, &loader, true)?,
+                Some(Err(Stop::Errno(errno))) if is_want(errno) => return Err(errno.into()),
+                Some(Err(_)) | None => {}
             }
             return Ok(Approved { path, files, unknown: false });
         } else {
@@ -206,17 +206,20 @@ fn judge_image(cx: &mut Cx<'_>, image: &Object, only_rules: bool) -> Result<()> 
 }
 
 /// The beginning of a file; nothing where it cannot be read (a program may be executable only).
-fn head(image: &Object) -> Vec<u8> {
-    read(image, 0, HEAD).unwrap_or_default()
+fn head(image: &Object) -> Result<Vec<u8>> {
+    match read(image, 0, HEAD) {
+        Err(errno) if is_want(errno) => Err(errno.into()),
+        head => Ok(head.unwrap_or_default()),
+    }
 }
 
-fn read(image: &Object, at: u64, len: usize) -> Option<Vec<u8>> {
+fn read(image: &Object, at: u64, len: usize) -> std::result::Result<Vec<u8>, Errno> {
     use std::os::unix::fs::FileExt;
-    let file = fs::reopen_mode(image.fd.as_fd(), (libc::O_RDONLY | libc::O_NONBLOCK) as u64, 0).ok()?;
+    let file = fs::reopen_mode(image.fd.as_fd(), (libc::O_RDONLY | libc::O_NONBLOCK) as u64, 0)?;
     let mut bytes = vec![0; len];
-    let n = std::fs::File::from(file).read_at(&mut bytes, at).ok()?;
+    let n = std::fs::File::from(file).read_at(&mut bytes, at).map_err(|_| Errno::EIO)?;
     bytes.truncate(n);
-    Some(bytes)
+    Ok(bytes)
 }
 
 /// The program that a script's first line names.
@@ -249,14 +252,14 @@ fn elf_interpreter(image: &Object, head: &[u8]) -> Option<Vec<u8>> {
         true => (number(head, 32, 8)?, number(head, 54, 2)?, number(head, 56, 2)?),
         false => (number(head, 28, 4)?, number(head, 42, 2)?, number(head, 44, 2)?),
     };
-    let table = read(image, offset, usize::try_from(size.checked_mul(count)?).ok()?.min(1 << 16))?;
+    let table = read(image, offset, usize::try_from(size.checked_mul(count)?).ok()?.min(1 << 16)).ok()?;
     let size = usize::try_from(size).ok().filter(|size| *size >= 32)?;
     let header = table.chunks_exact(size).find(|header| number(header, 0, 4) == Some(PT_INTERP))?;
     let (at, len) = match wide {
         true => (number(header, 8, 8)?, number(header, 32, 8)?),
         false => (number(header, 4, 4)?, number(header, 16, 4)?),
     };
-    let name = read(image, at, usize::try_from(len).ok()?.min(libc::PATH_MAX as usize))?;
+    let name = read(image, at, usize::try_from(len).ok()?.min(libc::PATH_MAX as usize)).ok()?;
     Some(name.split(|byte| *byte == 0).next()?.to_vec())
 }
 
@@ -308,6 +311,11 @@ fn settled(
 /// state that it has then, if that is another one.
 pub(super) fn verify(cx: &Cx<'_>, approval: &Arc<Approval>) -> Result<Option<Arc<Tagged>>> {
     let runs = cx.supervisor.sight.proc.exe(cx.caller.call.tid).and_then(|exe| fs::fstat(exe.as_fd()));
+    if let Err(errno) = runs
+        && is_want(errno)
+    {
+        return Err(errno.into());
+    }
     // Another thread may call while the exec is under way: only its end makes the approval be forgotten.
     let before = match &runs {
         Ok(stat) => approval.before == stat.id && approval.stack == cx.caller.stack_start()?,

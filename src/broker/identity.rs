@@ -57,7 +57,8 @@ pub(super) fn identity(cx: &mut Cx<'_>) -> Result<Answer> {
         // Before it is somebody else: its next call is looked at with what that takes.
         cx.supervisor.others.store(true, Ordering::Release);
     }
-    remember(cx, |facts| match shares_fs {
+    let is_guarded = groups.is_some();
+    remember(cx, is_guarded, |facts| match shares_fs {
         // umask(2) of one may then be that of another, or not that of its own process.
         true => Facts { umask: None, ..facts },
         false => Facts { identity_changed: true, groups: groups.or(facts.groups.clone()), ..facts },
@@ -104,6 +105,8 @@ fn restrict(cx: &mut Cx<'_>) -> Result<Option<Arc<[u32]>>> {
         return Ok(None);
     }
     let identity = cx.caller.identity()?;
+    // What it got itself by an exchange must not count as what it had.
+    verify(cx, &identity)?;
     let has = |id: &u32| match ids {
         Ids::Users => identity.uids.contains(id),
         Ids::Groups => identity.gids.contains(id) || is_setgroups && identity.groups.contains(id),
@@ -162,10 +165,12 @@ pub(super) fn verify(cx: &Cx<'_>, identity: &Identity) -> Result<()> {
 pub(crate) fn umask(cx: &mut Cx<'_>) -> Result<Answer> {
     // Each change takes a number, of which others need some as well: who changes it all the time is looked at.
     let known = cx.supervisor.states.are_few().then_some(cx.value_int(0)? & 0o777);
-    remember(cx, |facts| Facts { umask: facts.umask.and(known), ..facts })
+    remember(cx, false, |facts| Facts { umask: facts.umask.and(known), ..facts })
 }
 
-fn remember(cx: &mut Cx<'_>, change: impl FnOnce(Facts) -> Facts) -> Result<Answer> {
+/// What cannot be remembered is looked at from now on. `is_guarded`: only what is remembered can be checked, so that the call
+/// fails where there is no room for it; where the kernel lets nobody be tagged it goes on.
+fn remember(cx: &mut Cx<'_>, is_guarded: bool, change: impl FnOnce(Facts) -> Facts) -> Result<Answer> {
     let supervisor = cx.supervisor;
     let changed = supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
         let facts = change(present.facts.clone());
@@ -175,6 +180,7 @@ fn remember(cx: &mut Cx<'_>, change: impl FnOnce(Facts) -> Facts) -> Result<Answ
     match changed {
         Ok(Ok(())) => Ok(Answer::Continue),
         Err(Stop::Gone) => Err(Stop::Gone),
+        Err(Stop::Errno(errno)) if is_guarded && errno != Errno::ENOTSUP => Err(errno.into()),
         Ok(Err(_)) | Err(_) => {
             LOOK_AT_ALL.store(true, Ordering::Relaxed);
             Ok(Answer::Continue)

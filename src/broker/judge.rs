@@ -241,7 +241,11 @@ impl Cx<'_> {
             match on_violation {
                 OnViolation::Deny => {}
                 OnViolation::Kill => tree::kill(supervisor, tgid),
-                OnViolation::KillAll => tree::kill_all(supervisor),
+                OnViolation::KillAll => {
+                    // First, and also where the others cannot be listed for want of descriptors.
+                    tree::kill(supervisor, tgid);
+                    tree::kill_all(supervisor);
+                }
             }
         }
         Ok(())

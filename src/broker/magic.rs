@@ -4,6 +4,8 @@
 //! because no stat is ever refused (I1).
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
 use super::cx::{Answer, Cx};
 use super::outside;
 use super::states::Tagged;
@@ -43,7 +45,8 @@ pub(super) fn stat(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
     };
     // A command that is refused changes nothing, not even the buffer.
     let arming = &cx.supervisor.options.arming;
-    let outcome = magic::apply(&parsed, &cx.state()?.policy, arming).map_err(log)?;
+    let before = cx.state()?.policy.clone();
+    let outcome = magic::apply(&parsed, &before, arming).map_err(log)?;
     if outcome == Outcome::No {
         return Err(Errno::ENOENT.into());
     }
@@ -54,18 +57,22 @@ pub(super) fn stat(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
     // The answer before the change, so that a command whose answer cannot be written changes nothing, and nothing can
     // block while states change.
     cx.caller.write(buffer, answer)?;
-    if let (Outcome::Run, magic::Command::Exec(words)) = (outcome, &parsed) {
+    if let (Outcome::Run, magic::Command::Exec(words)) = (&outcome, &parsed) {
         outside::start(cx, words)?;
         return Ok(Answer::Value(0));
     }
     let supervisor = cx.supervisor;
     let mut changed = None;
-    let before = cx.state()?.policy.clone();
     let done = supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
         if present.policy.lock == Lock::On {
             return Err(None::<magic::Refusal>);
         }
-        match magic::apply(&parsed, &present.policy, &supervisor.options.arming).map_err(Some)? {
+        // While states change others wait, and many rules take a while to copy: mostly it is done already.
+        let outcome = match Arc::ptr_eq(&present.policy, &before) {
+            true => outcome,
+            false => magic::apply(&parsed, &present.policy, arming).map_err(Some)?,
+        };
+        match outcome {
             Outcome::Changed(policy) => {
                 changed = Some(policy.clone());
                 Ok((Some(Tagged::new(policy.into(), present.facts.clone())), true))

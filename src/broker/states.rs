@@ -19,7 +19,7 @@ use crate::policy::State;
 use crate::report;
 use crate::sys::fs::Proc;
 use crate::sys::process;
-use crate::sys::{Errno, Pid};
+use crate::sys::{Errno, Pid, is_want};
 use crate::tracee::{self, Stop};
 
 /// How many numbers a sandbox may hand out: each magic command that changes something takes one. At a hundred thousand a
@@ -169,6 +169,8 @@ impl States {
         pid: Pid,
         next: impl FnOnce(&Tagged) -> Result<(Option<Tagged>, T), E>,
     ) -> Result<Result<T, E>, Stop> {
+        // Before the lock, and so dropped after it: rules by the hundred thousand take a while to free.
+        let mut forgotten = Vec::new();
         let mut upkeep = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let present = self.of(proc, pid)?;
         let (next, value) = match next(&present) {
@@ -182,7 +184,8 @@ impl States {
         };
         let len = self.list.read().unwrap_or_else(PoisonError::into_inner).len();
         if len >= upkeep.at || upkeep.weight.saturating_add(weight) > MAX_WEIGHT {
-            self.sweep(proc, &mut upkeep);
+            // Without it there would be ever more states.
+            forgotten.extend(self.sweep(proc, &mut upkeep)?);
         }
         if upkeep.weight.saturating_add(weight) > MAX_WEIGHT {
             report::seldom(|| {
@@ -238,27 +241,35 @@ impl States {
     /// All are looked at twice: one that is born behind the place that was reached, of a parent that is gone before it
     /// is reached, is seen the second time. Whoever manages to be overlooked both times has a number that means nothing
     /// from then on, and is refused everything.
-    fn sweep(&self, proc: &Proc, upkeep: &mut Upkeep) {
+    ///
+    /// Returns what was forgotten, to be dropped when nobody waits. Forgets nothing where it cannot look.
+    fn sweep(&self, proc: &Proc, upkeep: &mut Upkeep) -> Result<Vec<(u64, Arc<Tagged>)>, Errno> {
+        let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
         let mut carried = HashSet::new();
         for _ in 0..2 {
-            let Ok(entries) = std::fs::read_dir("/proc") else { return };
-            for entry in entries {
-                let Ok(entry) = entry else { return };
-                let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::new);
-                if let Some(Ok(tag)) = pid.map(|pid| tracee::tag(proc, pid)) {
-                    carried.extend(self.base.checked_sub(tag));
+            for entry in std::fs::read_dir("/proc").map_err(errno)? {
+                let name = entry.map_err(errno)?.file_name();
+                let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::new) else {
+                    continue;
+                };
+                match tracee::tag(proc, pid) {
+                    Ok(tag) => carried.extend(self.base.checked_sub(tag)),
+                    Err(Stop::Errno(errno)) if is_want(errno) => return Err(errno),
+                    // Gone, or none of ours.
+                    Err(_) => {}
                 }
             }
         }
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
-        list.retain(|(index, _)| carried.contains(index));
-        list.shrink_to_fit();
+        let forgotten;
+        (*list, forgotten) = list.drain(..).partition(|(index, _)| carried.contains(index));
         let mut seen = HashSet::new();
         let lists = list.iter().filter(|(_, state)| seen.insert(state.policy.lists_id()));
         *upkeep = Upkeep {
             weight: lists.map(|(_, state)| state.policy.weight()).sum(),
             at: MANY.max(list.len() * 2),
         };
+        Ok(forgotten)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::os::fd::AsFd;
 
 use super::supervisor::Supervisor;
-use crate::sys::{Pid, process};
+use crate::sys::{Pid, is_want, process};
 use crate::tracee;
 
 /// The processes that there are now.
@@ -23,10 +23,18 @@ pub(crate) fn is_ours(supervisor: &Supervisor, pid: Pid) -> bool {
 
 /// Kills one process of the sandbox.
 pub(crate) fn kill(supervisor: &Supervisor, pid: Pid) {
-    let Ok(pidfd) = process::pidfd_open(pid) else { return };
+    let pidfd = match process::pidfd_open(pid) {
+        Ok(pidfd) => Some(pidfd),
+        // Who has used up our descriptors is not spared for that.
+        Err(errno) if is_want(errno) => None,
+        Err(_) => return,
+    };
     // Pinned first, then looked at: the number may be another process's by now.
     if is_ours(supervisor, pid) {
-        let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+        let _ = match pidfd {
+            Some(pidfd) => process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL),
+            None => process::kill(pid, libc::SIGKILL),
+        };
     }
 }
 

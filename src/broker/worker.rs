@@ -9,7 +9,7 @@ use super::crew;
 use super::cx::Cx;
 use crate::sys::creds::{self, Caps};
 use crate::sys::diag::Diag;
-use crate::sys::{Errno, Pid, fs, process};
+use crate::sys::{Errno, Pid, fs, is_want, process};
 use crate::tracee::{Identity, Result};
 
 /// Set when a caller's change of identity could not be written into its state: from then on everybody is looked at.
@@ -70,9 +70,18 @@ impl Worker {
         self.own_fs
     }
 
-    /// What the kernel is asked about sockets by.
-    pub(crate) fn diag(&self) -> Option<&Diag> {
-        self.diag.get_or_init(|| Diag::open().ok()).as_ref()
+    /// What the kernel is asked about sockets by. `None`: it has nothing of the kind. An error: there is no room now, which
+    /// callers can bring about, and which must not look like that.
+    pub(crate) fn diag(&self) -> std::result::Result<Option<&Diag>, Errno> {
+        if let Some(diag) = self.diag.get() {
+            return Ok(diag.as_ref());
+        }
+        let opened = match Diag::open() {
+            Ok(diag) => Some(diag),
+            Err(errno) if is_want(errno) => return Err(errno),
+            Err(_) => None,
+        };
+        Ok(self.diag.get_or_init(|| opened).as_ref())
     }
 
     /// Puts in force what is needed to look at callers that differ from us.

@@ -111,14 +111,14 @@ macro_rules! ignored {
 
 /// A row of a resource limit.
 macro_rules! limit {
-    ($name:literal, $field:ident, $meaning:literal) => {
+    ($name:literal, $field:ident, $unset:literal, $meaning:literal) => {
         Row {
             names: &[$name],
             kind: Kind::Amount,
             query: false,
             startup: true,
             meaning: $meaning,
-            get: |state| state.limits.$field.map_or(Value::Word("unlimited"), Value::Amount),
+            get: |state| state.limits.$field.map_or(Value::Word($unset), Value::Amount),
             set: |state, value| {
                 if let Value::Amount(value) = value {
                     state.limits.$field = Some(value);
@@ -223,12 +223,17 @@ pub(super) const TABLE: &[Row] = &[
         startup: true,
         "where pidfd_getfd is refused, addresses are judged and then read again by the kernel; startup only"
     ),
-    limit!("core/limit/cpu", cpu, "seconds of CPU time of each process; startup only"),
-    limit!("core/limit/memory", memory, "bytes of address space of each process; startup only"),
-    limit!("core/limit/files", files, "open descriptors of each process; startup only"),
-    limit!("core/limit/processes", processes, "processes and threads of the user; startup only"),
-    limit!("core/limit/filesize", filesize, "bytes of a file that is written; startup only"),
-    limit!("core/limit/core", core, "bytes of a core dump; none unless it is set; startup only"),
+    limit!("core/limit/cpu", cpu, "as outside", "seconds of CPU time of each process; startup only"),
+    limit!("core/limit/memory", memory, "as outside", "bytes of address space of each process; startup only"),
+    limit!("core/limit/files", files, "as outside", "open descriptors of each process; startup only"),
+    limit!(
+        "core/limit/processes",
+        processes,
+        "as outside",
+        "processes and threads of the user; startup only"
+    ),
+    limit!("core/limit/filesize", filesize, "as outside", "bytes of a file that is written; startup only"),
+    limit!("core/limit/core", core, "0", "bytes of a core dump; startup only"),
     ignored!("core/trace/follow_fork", 0),
     ignored!("core/trace/exit_kill", 1),
     ignored!("core/trace/use_seccomp", 2),
@@ -325,7 +330,10 @@ pub(crate) fn options() -> impl Iterator<Item = OptionInfo> {
             Kind::Words(words) => format!(":{}", words.join("|")),
             Kind::Ignored => ":…".to_owned(),
         },
-        default: (row.get)(&start).to_string(),
+        default: match row.kind {
+            Kind::Ignored => String::new(),
+            _ => (row.get)(&start).to_string(),
+        },
         meaning: row.meaning.to_owned(),
     });
     let calls = gate::openable().map(|(call, opening)| OptionInfo {

@@ -47,9 +47,9 @@ impl Diag {
     pub(crate) fn open() -> Result<Self> {
         let socket = net::socket(libc::AF_NETLINK, libc::SOCK_RAW, NETLINK_SOCK_DIAG)?;
         let mut diag = Self { socket, sequence: Cell::new(0), tcp: false, udp: false, unix: false };
-        diag.tcp = diag.lists(&inet(libc::IPPROTO_TCP, 0, [IpAddr::V4(0.into()); 2], [0; 2], 0));
-        diag.udp = diag.lists(&inet(libc::IPPROTO_UDP, 0, [IpAddr::V4(0.into()); 2], [0; 2], 0));
-        diag.unix = diag.lists(&unix(0, 0, 0));
+        diag.tcp = diag.lists(&inet(libc::IPPROTO_TCP, 0, [IpAddr::V4(0.into()); 2], [0; 2], 0))?;
+        diag.udp = diag.lists(&inet(libc::IPPROTO_UDP, 0, [IpAddr::V4(0.into()); 2], [0; 2], 0))?;
+        diag.unix = diag.lists(&unix(0, 0, 0))?;
         Ok(diag)
     }
 
@@ -89,10 +89,9 @@ impl Diag {
     }
 
     /// Whether a list of no states is a list: an empty one.
-    fn lists(&self, request: &[u8]) -> bool {
+    fn lists(&self, request: &[u8]) -> Result<bool> {
         let mut buf = [0; 1024];
-        self.talk(request, (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16, &mut buf)
-            .is_ok_and(|said| said.is_ok())
+        Ok(self.talk(request, (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16, &mut buf)?.is_ok())
     }
 
     /// One request, one message. The kernel answers before send(2) returns, so nothing waits. The inner error is what the

@@ -47,6 +47,12 @@ impl std::fmt::Display for Pid {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CallerFd(pub(crate) i32);
 
+/// Whether a call failed only because there is no room at the moment: of what it asked about that says nothing. Callers can
+/// bring it about, so it must never pass for "there is none".
+pub(crate) fn is_want(errno: Errno) -> bool {
+    matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS | Errno::EAGAIN)
+}
+
 /// The result of a call that answers with -1 and `errno`.
 fn check(result: libc::c_long) -> Result<libc::c_long> {
     if result == -1 { Err(Errno::last()) } else { Ok(result) }

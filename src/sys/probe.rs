@@ -34,7 +34,8 @@ pub(crate) fn seccomp_filter_flags_known(flags: libc::c_ulong) -> io::Result<()>
     let answer =
         check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, null) });
     match answer {
-        Err(error) if error.raw_os_error() == Some(libc::EFAULT) => Ok(()),
+        // `EBUSY` is sydbox's own answer, around this process: that is said where it matters, at the start.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EFAULT | libc::EBUSY)) => Ok(()),
         Err(error) => Err(error),
         Ok(_) => Err(io::Error::other("the kernel loaded a filter that does not exist")),
     }

@@ -194,6 +194,12 @@ pub(crate) fn exists(pid: Pid) -> bool {
     unit(unsafe { libc::kill(pid.raw(), 0) }.into()) != Err(super::Errno::ESRCH)
 }
 
+/// Sends `signal` to the process that any of its threads names: kill(2).
+pub(crate) fn kill(pid: Pid, signal: i32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    unit(unsafe { libc::kill(pid.raw(), signal) }.into())
+}
+
 /// Sends `signal` to thread `tid` of process `tgid`: tgkill(2).
 pub(crate) fn tgkill(tgid: Pid, tid: Pid, signal: i32) -> Result<()> {
     // SAFETY: no memory is passed.

@@ -73,7 +73,7 @@ pub(crate) fn limit(proc: &Proc, pid: Pid, limit: Limit) -> Result<u64> {
         Err(Errno::ESRCH) => Err(Stop::Gone),
         Err(_) => {
             let mut buf = [0; 4096];
-            let text = proc.read(pid, "limits", &mut buf).map_err(|_| Stop::Gone)?;
+            let text = proc.read(pid, "limits", &mut buf).map_err(super::unless_gone)?;
             Ok(limit.parse(text).ok_or(Errno::EPERM)?)
         }
     }

@@ -69,6 +69,11 @@ impl From<Errno> for Stop {
     }
 }
 
+/// What it means that a process cannot be found or looked at: not always that there is none.
+fn unless_gone(errno: Errno) -> Stop {
+    if matches!(errno, Errno::ESRCH | Errno::ENOENT) { Stop::Gone } else { Stop::Errno(errno) }
+}
+
 /// A result that can also be that the caller is gone.
 pub(crate) type Result<T> = std::result::Result<T, Stop>;
 
@@ -301,7 +306,7 @@ impl<'s> Caller<'s> {
         }
         let pidfd = match process::pidfd_open_thread(self.call.tid) {
             Err(Errno::EINVAL) => self.pidfd_of_leader()?,
-            other => other.map_err(|_| Stop::Gone)?,
+            other => other.map_err(unless_gone)?,
         };
         let duplicate = process::pidfd_getfd(pidfd.as_fd(), fd)?;
         self.check()?;
@@ -320,6 +325,6 @@ impl<'s> Caller<'s> {
             });
             return Err(Errno::EPERM.into());
         }
-        process::pidfd_open(tgid).map_err(|_| Stop::Gone)
+        process::pidfd_open(tgid).map_err(unless_gone)
     }
 }

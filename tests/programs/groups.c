@@ -1,6 +1,7 @@
-// Gets itself group 5 by exchanging the list between two looks at it, and makes a directory then.
+// Gets itself group 5 by exchanging the list between two looks at it, and makes a directory then. With "again" it asks for
+// that group once more before, as somebody who has it.
 //
-//     groups DIRECTORY
+//     groups DIRECTORY [again]
 #define _GNU_SOURCE
 #include <grp.h>
 #include <pthread.h>
@@ -28,7 +29,7 @@ int main(int argc, char **argv)
 {
 	pthread_t thread;
 	gid_t groups[64] = {0};
-	if (argc != 2 || pthread_create(&thread, NULL, flip, NULL))
+	if (argc < 2 || pthread_create(&thread, NULL, flip, NULL))
 		return 2;
 	// The raw call is this thread's alone.
 	do {
@@ -36,6 +37,8 @@ int main(int argc, char **argv)
 	} while (getgroups(64, groups) != 1 || groups[0] != 5);
 	printf("has group 5\n");
 	fflush(stdout);
+	if (argc > 2 && syscall(SYS_setgroups, 1, groups))
+		return 3;
 	if (mkdir(argv[1], 0755) == 0)
 		printf("made\n");
 	return 0;

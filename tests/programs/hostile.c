@@ -17,6 +17,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -294,6 +295,33 @@ static void wedge(int count, const char *dir)
 		;
 }
 
+/* While nothing can be opened: calls on a socket, and states that cannot be looked through, come to an end; and who violates
+   the rules does not outlive it. */
+static void meanwhile(const char *dir)
+{
+	char path[199];
+	struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons(9), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	int sock = socket(AF_INET, SOCK_DGRAM, 0), i;
+	alarm(30);
+	for (i = 0; i < 1000 && !connect(sock, (struct sockaddr *)&here, sizeof here); i++)
+		;
+	printf("socket %s\n", i < 1000 ? strerrorname_np(errno) : "0");
+	for (i = 0; i < 3000; i++)
+		if (stat(i & 1 ? "/dev/sydbox/core/violation/raise_safe:0" : "/dev/sydbox/core/violation/raise_safe:1", &st))
+			break;
+	printf("states %s\n", i < 3000 ? strerrorname_np(errno) : "0");
+	pid_t doomed = make_process();
+	if (doomed == 0) {
+		sprintf(path, "%s/never", dir);
+		for (i = 0; i < 1000; i++)
+			if (mkdir(path, 0700) && errno == EPERM)
+				write(1, "outlived\n", 9);
+		_exit(0);
+	}
+	waitpid(doomed, &i, 0);
+	alarm(0);
+}
+
 static void last(const char *dir, int full)
 {
 	enum { COUNT = 60 };
@@ -325,6 +353,8 @@ static void last(const char *dir, int full)
 	/* Not without a descriptor. */
 	if (full && open(path, O_CREAT | O_RDWR, 0600) < 0)
 		printf("%s\n", strerrorname_np(errno));
+	if (!full)
+		meanwhile(dir);
 	while (i-- > 0)
 		kill(pids[i], SIGKILL);
 	while (wait(NULL) > 0)

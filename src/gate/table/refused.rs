@@ -79,7 +79,7 @@ pub(super) static ROWS: &[Row] = &[
         .openable(OWN),
     // Keys.
     enosys("add_key", KEYS).openable(SHARED),
-    enosys("request_key", KEYS).openable(SHARED),
+    enosys("request_key", KEYS).openable(KEYS),
     enosys("keyctl", KEYS).openable(SHARED),
     // The whole system.
     eperm("bpf", SYSTEM).openable(KERNEL),
