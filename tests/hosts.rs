@@ -90,6 +90,8 @@ def fifth(_):
     if len(hits) == 5: os.write(w, b'x')
 on_alarm(fifth, 0x10000000); signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
 print(word(raw_connect, s, nobody), len(hits) >= 5); os.kill(pid, signal.SIGKILL)
+# No handler runs in an interpreter that ends.
+signal.setitimer(signal.ITIMER_REAL, 0)
 ";
     let Some(native) = here(script(&env, &[], text)) else { return };
     assert!(native.stdout.contains("connect 0 0 EINTR 1\nEALREADY\n"), "{native:#?}");
