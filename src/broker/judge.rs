@@ -242,9 +242,9 @@ impl Cx<'_> {
                 OnViolation::Deny => {}
                 OnViolation::Kill => tree::kill(supervisor, tgid),
                 OnViolation::KillAll => {
-                    // First, and also where the others cannot be listed for want of descriptors.
-                    tree::kill(supervisor, tgid);
+                    // Last, so that nobody sees it die; and also where the others cannot be listed for want of descriptors.
                     tree::kill_all(supervisor);
+                    tree::kill(supervisor, tgid);
                 }
             }
         }
