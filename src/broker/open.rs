@@ -9,7 +9,6 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::cx::{Answer, Cx};
-use super::watch::Watch;
 use crate::gate::Op;
 use crate::policy::Access;
 use crate::report::arguments;
@@ -271,9 +270,8 @@ fn open_entry(cx: &mut Cx<'_>, entry: Entry, before: fs::Outcome, mut how: How) 
     }
     let flags = how.flags | if makes { EXCL } else { 0 };
     // It can become a FIFO until it is opened; but not if it is to be made.
-    let call = &cx.caller.call;
     let surprises = !may_block && !makes;
-    let _watched = surprises.then(|| Watch::quietly(cx.supervisor, call.id, call.tid, cx.worker.tid));
+    let _watched = surprises.then(|| cx.watched());
     let open = |flags| fs::openat2(entry.dir.as_fd(), &entry.name, flags, how.mode, NO_LINKS);
     match blocking(cx, may_block, How { flags, ..how }, open)? {
         Err(Errno::ELOOP) if how.follows() => Ok(None),
@@ -377,7 +375,7 @@ fn blocking(
 ) -> Result<std::result::Result<Option<OwnedFd>, Errno>> {
     // What may block exists: the umask plays no part, and must not be held over it.
     if may_block {
-        let _watched = Watch::over(cx.supervisor, cx.caller.call.id, cx.caller.call.tid);
+        let _watched = cx.blocks();
         return Ok(open(how.flags).map(Some));
     }
     if !how.creates() {

@@ -10,8 +10,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::crew;
+use super::cx::Cx;
 use super::supervisor::Supervisor;
-use crate::sys::{Pid, process, seccomp};
+use crate::sys::seccomp::{self, Notification};
+use crate::sys::{Pid, process};
+use crate::tracee::Result;
 
 /// How often it is looked whether calls still get through.
 const TICK: Duration = Duration::from_millis(5);
@@ -45,7 +48,7 @@ struct Blocked {
     worker: Pid,
 }
 
-/// While it lives, the thread that made it is interrupted when its caller dies or has a signal to handle.
+/// While it lives, the thread that works on the call is interrupted when its caller dies or has a signal to handle.
 pub(crate) struct Watched<'s> {
     supervisor: &'s Supervisor,
     entry: Blocked,
@@ -74,26 +77,6 @@ pub(crate) fn attend(supervisor: &Arc<Supervisor>) {
 }
 
 impl Watch {
-    /// Watches over the calling thread, which is about to block for `caller` in the call `id`; somebody else receives.
-    pub(crate) fn over<'s>(supervisor: &'s Arc<Supervisor>, id: u64, caller: Pid) -> Watched<'s> {
-        crew::relieve(supervisor);
-        let entry = Blocked { id, caller, worker: process::gettid() };
-        supervisor.watch.slots().blocked.push(entry);
-        Watched { supervisor, entry }
-    }
-
-    /// The same for a call that can block only if the file is exchanged for another this very moment.
-    pub(crate) fn quietly<'s>(
-        supervisor: &'s Arc<Supervisor>,
-        id: u64,
-        caller: Pid,
-        worker: Pid,
-    ) -> Watched<'s> {
-        let entry = Blocked { id, caller, worker };
-        supervisor.watch.slots().blocked.push(entry);
-        Watched { supervisor, entry }
-    }
-
     /// Ends the thread, and returns when it has ended: a lock that it held while this process forks would be held for
     /// ever in the new one.
     pub(crate) fn end(&self) {
@@ -157,6 +140,28 @@ impl Watch {
         }
         slots.started = false;
         self.wake.notify_all();
+    }
+}
+
+impl<'a> Cx<'a> {
+    /// Watches over the call, which can block only if a file is exchanged for another this very moment.
+    pub(crate) fn watched(&self) -> Watched<'a> {
+        let Notification { id, tid: caller, .. } = self.caller.call;
+        let entry = Blocked { id, caller, worker: self.worker.tid };
+        self.supervisor.watch.slots().blocked.push(entry);
+        Watched { supervisor: self.supervisor, entry }
+    }
+
+    /// Watches over the call, which is about to block; somebody else receives.
+    pub(crate) fn blocks(&self) -> Watched<'a> {
+        crew::relieve(self.supervisor);
+        self.watched()
+    }
+
+    /// The same for a call that waits for another process: `EAGAIN` where nobody would be left to serve that.
+    pub(crate) fn waits(&self) -> Result<Watched<'a>> {
+        self.may_wait()?;
+        Ok(self.watched())
     }
 }
 

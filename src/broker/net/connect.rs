@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 use super::super::cx::{Answer, Cx};
-use super::super::watch::Watch;
 use super::address::{self, Meaning, Raw, Use};
 use super::{Destination, Socket, bind, unsafely};
 use crate::policy::Address;
@@ -38,9 +37,6 @@ fn needs_us(cx: &Cx<'_>, socket: &Socket, meaning: &Meaning) -> bool {
 
 fn run(cx: &mut Cx<'_>, socket: &Socket, destination: &Destination) -> Result<()> {
     let may_block = socket.kind != libc::SOCK_DGRAM && !net::is_nonblocking(socket.fd())?;
-    if may_block {
-        cx.may_wait()?;
-    }
-    let _watched = may_block.then(|| Watch::over(cx.supervisor, cx.caller.call.id, cx.caller.call.tid));
+    let _watched = if may_block { Some(cx.waits()?) } else { None };
     net::connect(socket.fd(), destination.raw.bytes()).map_err(|errno| socket.stop(errno))
 }

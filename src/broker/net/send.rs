@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 
 use super::super::cx::{Answer, Cx};
-use super::super::watch::Watch;
 use super::address::{self, Meaning, Raw, Use};
 use super::control::{self, Control};
 use super::message::{Data, Layout, MAX_MESSAGES, Message};
@@ -233,8 +232,7 @@ impl Ask {
                     sent => return Ok(Portion { len: sent?, last: false }),
                 }
             }
-            cx.may_wait()?;
-            let _watched = Watch::over(cx.supervisor, cx.caller.call.id, cx.caller.call.tid);
+            let _watched = cx.waits()?;
             let sent = net::sendmsg(socket.fd(), name, data, control, self.flags);
             let len = sent.map_err(|errno| socket.stop(errno))?;
             Ok(Portion { len, last: len < data.len() })
