@@ -408,7 +408,7 @@ impl Launch {
             }
             (Err(error), crew) => {
                 if let Ok(Running { supervisor }) = crew {
-                    supervisor.crew.end(&supervisor.watch);
+                    Crew::end(&supervisor);
                 }
                 let failure = failure.try_recv();
                 return drop(tell.send(Err(failure.unwrap_or_else(|_| spawn_error(&command, error)))));
@@ -566,7 +566,7 @@ impl Running {
         let status = eldest.wait();
         shared.update(|ended| ended.eldest = Some(status.map_err(|error| error.raw_os_error().unwrap_or(0))));
         while !process::poll([listener], [0], -1).is_ok_and(|[events]| events & libc::POLLHUP != 0) {}
-        self.supervisor.crew.end(&self.supervisor.watch);
+        Crew::end(&self.supervisor);
         self.supervisor.options.sink().flush();
         shared.update(|ended| ended.all = true);
     }
@@ -682,7 +682,7 @@ impl Child {
     /// If the process cannot be forked: the supervisor then goes on in this one.
     pub fn detach(self, sink: impl FnOnce() -> Arc<dyn Sink>) -> Result<()> {
         let Started { supervisor, .. } = &self.started;
-        supervisor.crew.end(&supervisor.watch);
+        Crew::end(supervisor);
         supervisor.options.sink().flush();
         let forked = process::fork().map_err(|errno| {
             supervisor.watch.restart();
@@ -704,7 +704,7 @@ impl Child {
                 while !broker::is_over(listener) {
                     let _ = process::poll([listener], [0], -1);
                 }
-                supervisor.crew.end(&supervisor.watch);
+                Crew::end(supervisor);
                 supervisor.options.sink().flush();
                 0
             }

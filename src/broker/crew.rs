@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::cx::{Answer, Cx};
 use super::supervisor::Supervisor;
-use super::watch::{self, Watch};
+use super::watch;
 use super::worker::Worker;
 use crate::gate;
 use crate::sys::seccomp::{self, Notification, Reply};
@@ -65,15 +65,16 @@ impl Crew {
     }
 
     /// Ends all threads, and returns when they have ended. Calls that block are left for another crew.
-    pub(crate) fn end(&self, watch: &Watch) {
-        self.ending.store(true, Ordering::SeqCst);
-        watch.end();
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn end(supervisor: &Supervisor) {
+        let crew = &supervisor.crew;
+        crew.ending.store(true, Ordering::SeqCst);
+        supervisor.watch.end();
+        let mut threads = crew.threads.lock().unwrap_or_else(PoisonError::into_inner);
         while threads.starting > 0 || !threads.running.is_empty() {
             // A thread may be about to enter the call that it is to be taken out of: so it is told again.
             threads.running.iter().for_each(|tid| process::interrupt(*tid));
-            self.called.notify_all();
-            let wait = self.ended.wait_timeout(threads, Duration::from_millis(5));
+            crew.called.notify_all();
+            let wait = crew.ended.wait_timeout(threads, Duration::from_millis(5));
             threads = wait.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -290,7 +291,7 @@ fn answer_call(supervisor: &Supervisor, notification: &Notification, answer: Res
 }
 
 /// Whether the last process that uses the filter is gone.
-pub(crate) fn is_over(listener: std::os::fd::BorrowedFd<'_>) -> bool {
+pub(crate) fn is_over(listener: BorrowedFd<'_>) -> bool {
     process::poll([listener], [0], 0).is_ok_and(|[events]| events & libc::POLLHUP != 0)
 }
 
