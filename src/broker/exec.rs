@@ -277,33 +277,17 @@ fn settle(cx: &mut Cx<'_>, approved: Option<Approved>, resumes: bool) -> Result<
         let exec = approved.map(|Approved { files: approved, unknown, .. }| {
             Arc::new(Approval { approved, before, unknown, stack, resumes })
         });
-        (State { lock, ..policy.clone() }, Facts { exec, ..facts })
+        Some((State { lock, ..policy.clone() }, Facts { exec, ..facts }))
     })?;
     Ok(Answer::Continue)
 }
 
-fn change(cx: &Cx<'_>, next: impl FnOnce(&State, Facts) -> (State, Facts)) -> Result<()> {
-    let supervisor = cx.supervisor;
-
-    supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
-        let (policy, facts) = next(&present.policy, present.facts.clone());
-        Ok::<_, Stop>((Some(Tagged::new(policy.into(), facts)), ()))
-    })?
-}
-
-/// As [`change`], unless another exec was approved meanwhile.
-fn settled(
-    cx: &Cx<'_>,
-    approval: &Arc<Approval>,
-    next: impl FnOnce(&State, Facts) -> (State, Facts),
-) -> Result<()> {
+/// Gives the caller's process the policy and facts that `next` makes of its own; `None` leaves it as it is.
+fn change(cx: &Cx<'_>, next: impl FnOnce(&State, Facts) -> Option<(State, Facts)>) -> Result<()> {
     let supervisor = cx.supervisor;
     supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
-        if !present.facts.exec.as_ref().is_some_and(|exec| Arc::ptr_eq(exec, approval)) {
-            return Ok((None, ()));
-        }
-        let (policy, facts) = next(&present.policy, present.facts.clone());
-        Ok::<_, Stop>((Some(Tagged::new(policy.into(), facts)), ()))
+        let next = next(&present.policy, present.facts.clone());
+        Ok::<_, Stop>((next.map(|(policy, facts)| Tagged::new(policy.into(), facts)), ()))
     })?
 }
 
@@ -327,7 +311,9 @@ pub(super) fn verify(cx: &Cx<'_>, approval: &Arc<Approval>) -> Result<Option<Arc
         Ok(stat) if approval.approved.contains(&stat.id) || approval.unknown && is_allowed(cx)? => {
             // Of a program that was started for another one nothing tells for which.
             let resumes = approval.resumes && approval.approved.contains(&stat.id);
-            let done = settled(cx, approval, |policy, facts| {
+            let done = change(cx, |policy, facts| {
+                // Another exec may have been approved meanwhile.
+                facts.exec.as_ref().filter(|exec| Arc::ptr_eq(exec, approval))?;
                 let policy = match resumes {
                     true => State {
                         exec: Mode::Off,
@@ -338,18 +324,15 @@ pub(super) fn verify(cx: &Cx<'_>, approval: &Arc<Approval>) -> Result<Option<Arc
                     },
                     false => policy.clone(),
                 };
-                (policy, Facts { exec: None, ..facts })
+                Some((policy, Facts { exec: None, ..facts }))
             });
-            match done {
-                Err(_) if resumes => log::warn!("process {} cannot be resumed", cx.caller.call.tid),
-                _ => {}
+            if !resumes {
+                return Ok(None);
             }
-            let sight = &cx.supervisor.sight;
-            if resumes {
-                Ok(Some(cx.supervisor.states.of(&sight.proc, cx.caller.call.tid)?))
-            } else {
-                Ok(None)
+            if done.is_err() {
+                log::warn!("process {} cannot be resumed", cx.caller.call.tid);
             }
+            Ok(Some(cx.supervisor.states.of(&cx.supervisor.sight.proc, cx.caller.call.tid)?))
         }
         Ok(_) | Err(_) => {
             let tgid = cx.caller.tgid()?;
