@@ -68,9 +68,7 @@ pub(super) fn identity(cx: &mut Cx<'_>) -> Result<Answer> {
 /// Whether the caller, who is who we are, asks to be just that, as programs do that give privileges up without asking
 /// whether they have any.
 fn stays(cx: &Cx<'_>) -> bool {
-    let name = cx.row.name.trim_end_matches("32");
-    let Some(&(_, count, ids)) = CALLS.iter().find(|(call, ..)| *call == name) else { return false };
-    let short = cx.caller.is_32bit() && name == cx.row.name;
+    let Some((ids, asked)) = in_registers(cx) else { return false };
     let own = match ids {
         Ids::Users => {
             nix::unistd::getresuid().map(|own| [own.real, own.effective, own.saved].map(|id| id.as_raw()))
@@ -79,25 +77,30 @@ fn stays(cx: &Cx<'_>) -> bool {
             nix::unistd::getresgid().map(|own| [own.real, own.effective, own.saved].map(|id| id.as_raw()))
         }
     };
-    let Ok(own) = own else { return false };
-    let asked = (0..count).map(|register| id_of(cx.caller.arg(register) as u32, short));
-    asked.into_iter().all(|id| id == u32::MAX || own == [id; 3])
+    own.is_ok_and(|own| asked.into_iter().all(|id| id == u32::MAX || own == [id; 3]))
+}
+
+/// The call without the 32 that some names have on 32-bit x86, and whether its ids are of 16 bits: those of the calls
+/// there that do not have it.
+fn name(cx: &Cx<'_>) -> (&'static str, bool) {
+    let name = cx.row.name.trim_end_matches("32");
+    (name, cx.caller.is_32bit() && name == cx.row.name)
+}
+
+/// The ids that the call has in registers; all bits mean "as it is".
+fn in_registers(cx: &Cx<'_>) -> Option<(Ids, Vec<u32>)> {
+    let (name, short) = name(cx);
+    let &(_, count, ids) = CALLS.iter().find(|(call, ..)| *call == name)?;
+    Some((ids, (0..count).map(|register| id_of(cx.caller.arg(register) as u32, short)).collect()))
 }
 
 /// Refuses system ids. Returns the system's own groups that the caller has, if it is about to choose its groups.
 fn restrict(cx: &mut Cx<'_>) -> Result<Option<Arc<[u32]>>> {
-    let name = cx.row.name.trim_end_matches("32");
-    let is_setgroups = name == "setgroups";
-    let (count, ids) = match CALLS.iter().find(|(call, ..)| *call == name) {
-        Some(&(_, count, ids)) => (count, ids),
-        None if is_setgroups => (0, Ids::Groups),
+    let is_setgroups = name(cx).0 == "setgroups";
+    let (ids, asked) = match in_registers(cx) {
+        Some(asked) => asked,
+        None if is_setgroups => (Ids::Groups, listed(cx)?),
         None => return Ok(None),
-    };
-    // The calls of 32-bit x86 without a 32 in their name have ids of 16 bits.
-    let short = cx.caller.is_32bit() && name == cx.row.name;
-    let asked = match is_setgroups {
-        true => listed(cx, short)?,
-        false => (0..count).map(|register| id_of(cx.caller.arg(register) as u32, short)).collect(),
     };
     let system = if ids == Ids::Users { SYSTEM_UID } else { SYSTEM_GID };
     let asked: Vec<u32> = asked.into_iter().filter(|id| *id <= system).collect();
@@ -123,13 +126,13 @@ fn restrict(cx: &mut Cx<'_>) -> Result<Option<Arc<[u32]>>> {
 }
 
 /// The groups that setgroups(2) lists. The kernel reads them again: [`verify`] makes sure that they were these.
-fn listed(cx: &Cx<'_>, short: bool) -> Result<Vec<u32>> {
+fn listed(cx: &Cx<'_>) -> Result<Vec<u32>> {
     let count = cx.caller.arg(0) as i32;
     // More than there can be, or fewer than none: the kernel says so.
     let Some(count) = usize::try_from(count).ok().filter(|count| *count <= MAX_GROUPS) else {
         return Ok(Vec::new());
     };
-    let size = if short { 2 } else { 4 };
+    let size = if name(cx).1 { 2 } else { 4 };
     let mut bytes = vec![0; count * size];
     cx.caller.read(cx.caller.arg(1), &mut bytes)?;
     let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte));
