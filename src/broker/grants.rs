@@ -19,7 +19,7 @@ use landlock::{AccessFs, BitFlags, PathBeneath};
 
 use super::cx::Cx;
 use crate::gate::Shape;
-use crate::policy::{Access, Mode, State};
+use crate::policy::{Access, Mode, State, is_within};
 use crate::resolve::CanonicalPath;
 use crate::sys::{fs, probe};
 use crate::tracee::Result;
@@ -91,10 +91,8 @@ impl Grants {
 
     /// The grant that a canonical path is under.
     fn of_path(&self, path: &[u8]) -> Option<&Grant> {
-        self.list.iter().find(|grant| match path.strip_prefix(&*grant.path) {
-            Some(rest) => rest.is_empty() != grant.tree && (rest.is_empty() || rest.starts_with(b"/")),
-            None => false,
-        })
+        let covers = |grant: &&Grant| is_within(path, &grant.path) && (path == &*grant.path) != grant.tree;
+        self.list.iter().find(covers)
     }
 
     /// Whether this policy, too, allows all that is granted.
@@ -131,12 +129,9 @@ fn clock() -> u64 {
 
 /// Whether what the broker looks at more closely than Landlock cannot be in there: processes, settings, disks.
 fn can_be_granted(path: &[u8], tree: bool) -> bool {
-    let within = |path: &[u8], dir: &[u8]| {
-        path.strip_prefix(dir).is_some_and(|rest| dir == b"/" || rest.is_empty() || rest.starts_with(b"/"))
-    };
     let (kernel, devices) = ([b"/proc".as_slice(), b"/sys"], b"/dev".as_slice());
-    kernel.iter().all(|dir| !(within(path, dir) || tree && within(dir, path)))
-        && !(tree && within(devices, path))
+    kernel.iter().all(|dir| !(is_within(path, dir) || tree && is_within(dir, path)))
+        && !(tree && is_within(devices, path))
 }
 
 impl Cx<'_> {

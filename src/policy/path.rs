@@ -147,7 +147,7 @@ impl PathPattern {
 }
 
 /// Whether `path` is `dir` or below it.
-pub(super) fn is_within(path: &[u8], dir: &[u8]) -> bool {
+pub(crate) fn is_within(path: &[u8], dir: &[u8]) -> bool {
     match path.strip_prefix(dir) {
         Some(rest) => rest.is_empty() || dir == b"/" || rest.first() == Some(&b'/'),
         None => false,
