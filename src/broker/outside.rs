@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::cx::Cx;
 use crate::sys::creds::Caps;
 use crate::sys::outside::{self, Credentials, Program};
-use crate::sys::{CallerFd, Errno, fs, process};
+use crate::sys::{CallerFd, Errno, errno_of, fs, process};
 use crate::tracee::{Identity, Result, Stop, all_limits, status_mask};
 
 /// An environment may be this long. The memory it is in is the caller's, who can write anything there, of any length.
@@ -101,7 +101,7 @@ fn stream(cx: &Cx<'_>, number: i32) -> Result<OwnedFd> {
     let duplicate = match cx.caller.duplicate(CallerFd(number)) {
         Err(Stop::Errno(Errno::EBADF)) => {
             let null = std::fs::File::options().read(true).write(true).open("/dev/null");
-            null.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?.into()
+            null.map_err(|error| errno_of(&error))?.into()
         }
         Err(Stop::Errno(Errno::EPERM)) => {
             log::warn!(

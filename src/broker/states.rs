@@ -139,7 +139,7 @@ impl States {
                 return Ok(state);
             }
             if last == Some(tag) {
-                crate::report::seldom(|| {
+                report::seldom(|| {
                     log::error!("process {pid} has the unknown state {tag}: its call is refused")
                 });
                 return Err(Stop::Errno(Errno::EPERM));
@@ -244,14 +244,10 @@ impl States {
     ///
     /// Returns what was forgotten, to be dropped when nobody waits. Forgets nothing where it cannot look.
     fn sweep(&self, proc: &Proc, upkeep: &mut Upkeep) -> Result<Vec<(u64, Arc<Tagged>)>, Errno> {
-        let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
         let mut carried = HashSet::new();
         for _ in 0..2 {
-            for entry in std::fs::read_dir("/proc").map_err(errno)? {
-                let name = entry.map_err(errno)?.file_name();
-                let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::new) else {
-                    continue;
-                };
+            for pid in process::all()? {
+                let pid = pid?;
                 match tracee::tag(proc, pid) {
                     Ok(tag) => carried.extend(self.base.checked_sub(tag)),
                     Err(Stop::Errno(errno)) if is_want(errno) => return Err(errno),

@@ -9,11 +9,8 @@ use crate::tracee;
 
 /// The processes that there are now.
 pub(crate) fn processes(supervisor: &Supervisor) -> Vec<Pid> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .filter_map(|entry| Pid::new(entry.ok()?.file_name().to_str()?.parse().ok()?))
-        .filter(|pid| is_ours(supervisor, *pid))
-        .collect()
+    let all = process::all().into_iter().flatten().flatten();
+    all.filter(|pid| is_ours(supervisor, *pid)).collect()
 }
 
 /// Whether a process or thread is of the sandbox.

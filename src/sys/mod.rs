@@ -53,6 +53,11 @@ pub(crate) fn is_want(errno: Errno) -> bool {
     matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS | Errno::EAGAIN)
 }
 
+/// What the standard library calls an error, as a number of the kernel's.
+pub(crate) fn errno_of(error: &std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
 /// The result of a call that answers with -1 and `errno`.
 fn check(result: libc::c_long) -> Result<libc::c_long> {
     if result == -1 { Err(Errno::last()) } else { Ok(result) }

@@ -4,7 +4,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::{Once, OnceLock};
 
-use super::{CallerFd, Pid, Result, check, unit};
+use super::{CallerFd, Pid, Result, check, errno_of, unit};
 
 /// `PIDFD_THREAD` of Linux 6.9: the pidfd names a thread and its own descriptor table.
 const PIDFD_THREAD: libc::c_uint = libc::O_EXCL as libc::c_uint;
@@ -186,6 +186,16 @@ pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> Result<Pid> {
 pub(crate) fn getpgid(pid: Pid) -> Result<Pid> {
     // SAFETY: no memory is passed.
     Ok(Pid(check(unsafe { libc::getpgid(pid.raw()) }.into())? as i32))
+}
+
+/// Every process that procfs shows, one after the other.
+pub(crate) fn all() -> Result<impl Iterator<Item = Result<Pid>>> {
+    let entries = std::fs::read_dir("/proc").map_err(|error| errno_of(&error))?;
+    Ok(entries.filter_map(|entry| {
+        let name = entry.map(|entry| entry.file_name()).map_err(|error| errno_of(&error));
+        // What is no number is something else.
+        name.map(|name| Pid::new(name.to_str()?.parse().ok()?)).transpose()
+    }))
 }
 
 /// Whether there is a process or thread of this number.
