@@ -157,14 +157,11 @@ fn run(setup: &Setup) -> Result<()> {
 
 fn steps(setup: &Setup) -> std::result::Result<(), (Step, Errno)> {
     let at = |step| move |errno| (step, errno);
-    // SAFETY: prctl and setrlimit with plain numbers and one `rlimit64` read by the kernel.
+    // SAFETY: plain numbers.
     unsafe {
         unit(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL).into()).map_err(at(Step::DeathSignal))?;
-        let tag = [(libc::RLIMIT_LOCKS, setup.tag, setup.tag)];
-        for (resource, soft, hard) in tag.iter().chain(&setup.limits) {
-            let limit = libc::rlimit64 { rlim_cur: *soft, rlim_max: *hard };
-            unit(libc::setrlimit64(*resource, &raw const limit).into()).map_err(at(Step::Limits))?;
-        }
+        set_limits(&[(libc::RLIMIT_LOCKS, setup.tag, setup.tag)]).map_err(at(Step::Limits))?;
+        set_limits(&setup.limits).map_err(at(Step::Limits))?;
         unit(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into()).map_err(at(Step::NoNewPrivs))?;
     }
     if setup.close_fds {
@@ -196,6 +193,16 @@ fn steps(setup: &Setup) -> std::result::Result<(), (Step, Errno)> {
     // SAFETY: the listener is ours, and nothing in this process uses it.
     unsafe { libc::close(listener) };
     if acknowledged { Ok(()) } else { Err((Step::Filter, Errno::ECANCELED)) }
+}
+
+/// Sets limits of the process, soft and hard.
+pub(super) fn set_limits(limits: &[(libc::__rlimit_resource_t, u64, u64)]) -> Result<()> {
+    for (resource, soft, hard) in limits {
+        let limit = libc::rlimit64 { rlim_cur: *soft, rlim_max: *hard };
+        // SAFETY: the kernel reads one `rlimit64`.
+        unit(unsafe { libc::setrlimit64(*resource, &raw const limit) }.into())?;
+    }
+    Ok(())
 }
 
 /// Has every descriptor but the standard streams closed by the exec: those that are still needed are open until then.

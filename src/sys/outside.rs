@@ -143,7 +143,7 @@ fn execute(program: &Program, argv: &[*const c_char], envp: &[*const c_char]) ->
 }
 
 fn become_program(program: &Program) -> Result<()> {
-    // SAFETY: numbers of descriptors of ours, and one `rlimit64` each that the kernel reads.
+    // SAFETY: numbers, and numbers of descriptors of ours.
     unsafe {
         for (fd, stream) in (0..).zip(&program.streams) {
             check(libc::dup2(stream.as_raw_fd(), fd).into())?;
@@ -154,10 +154,7 @@ fn become_program(program: &Program) -> Result<()> {
         libc::umask(program.umask);
         // Of another session it cannot be.
         libc::setpgid(0, program.group.raw());
-        for (resource, soft, hard) in &program.limits {
-            let limit = libc::rlimit64 { rlim_cur: *soft, rlim_max: *hard };
-            unit(libc::setrlimit64(*resource, &raw const limit).into())?;
-        }
+        child::set_limits(&program.limits)?;
         unit(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into())?;
     }
     if let Some(credentials) = &program.identity {

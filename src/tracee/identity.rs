@@ -63,21 +63,22 @@ pub(crate) fn parent(status: &[u8]) -> Option<Pid> {
     Pid::new(i32::try_from(decimal(words(field(status, "PPid:")?).next()?)?).ok()?)
 }
 
-/// The controlling terminal's device in a `stat` file; 0 for none. What is behind the *last* parenthesis counts: a
-/// process chooses its own name.
+/// The controlling terminal's device in a `stat` file; 0 for none.
 pub(crate) fn terminal(stat: &[u8]) -> Option<u64> {
-    let end = stat.iter().rposition(|byte| *byte == b')')?;
-    let number = words(stat.get(end + 1..)?).nth(4)?;
-    let device = std::str::from_utf8(number).ok()?.parse::<i32>().ok()? as u32;
+    let device = in_stat::<i32>(stat, 4)? as u32;
     // The kernel's 32-bit encoding: 12 bits of major between the halves of the minor.
     Some(libc::makedev(device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00))
 }
 
 /// Where the stack begins, of a `stat` file; 0 where that is not shown.
 pub(crate) fn stack_start(stat: &[u8]) -> Option<u64> {
+    in_stat(stat, 25)
+}
+
+/// A number in a `stat` file, counted from behind the *last* parenthesis: a process chooses its own name.
+fn in_stat<T: std::str::FromStr>(stat: &[u8], at: usize) -> Option<T> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
-    let number = words(stat.get(end + 1..)?).nth(25)?;
-    std::str::from_utf8(number).ok()?.parse().ok()
+    std::str::from_utf8(words(stat.get(end + 1..)?).nth(at)?).ok()?.parse().ok()
 }
 
 /// A line of a `status` file that is a mask in hexadecimal.
@@ -90,7 +91,7 @@ pub(crate) fn field<'t>(status: &'t [u8], key: &str) -> Option<&'t [u8]> {
     status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(key.as_bytes()))
 }
 
-fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
 }
 

@@ -37,30 +37,28 @@ impl Limit {
 
     /// The soft limit in a `limits` file.
     fn parse(self, text: &[u8]) -> Option<u64> {
-        match super::identity::field(text, self.line())?
-            .split(u8::is_ascii_whitespace)
-            .find(|w| !w.is_empty())?
-        {
-            b"unlimited" => Some(u64::MAX),
-            number => std::str::from_utf8(number).ok()?.parse().ok(),
-        }
+        numbers(super::identity::field(text, self.line())?).next()?
     }
+}
+
+/// The columns behind the name of a limit, as far as they are numbers.
+fn numbers(columns: &[u8]) -> impl Iterator<Item = Option<u64>> {
+    super::identity::words(columns).map(|word| match word {
+        b"unlimited" => Some(u64::MAX),
+        number => std::str::from_utf8(number).ok()?.parse().ok(),
+    })
 }
 
 /// Every limit in a `limits` file, by its resource: soft and hard. The kernel lists them in order, below a headline.
 pub(crate) fn all(text: &[u8]) -> Option<Vec<(libc::__rlimit_resource_t, u64, u64)>> {
     // The names have spaces in them, and are as wide as the column.
     const NAME: usize = 25;
-    let number = |word: &[u8]| match word {
-        b"unlimited" => Some(u64::MAX),
-        number => std::str::from_utf8(number).ok()?.parse().ok(),
-    };
     let lines = text.split(|byte| *byte == b'\n').skip(1).filter(|line| !line.is_empty());
     let limits: Option<Vec<_>> = (0..)
         .zip(lines)
         .map(|(resource, line)| {
-            let mut words = line.get(NAME..)?.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-            Some((resource, number(words.next()?)?, number(words.next()?)?))
+            let mut numbers = numbers(line.get(NAME..)?);
+            Some((resource, numbers.next()??, numbers.next()??))
         })
         .collect();
     limits.filter(|limits| limits.len() == 16)
