@@ -122,21 +122,13 @@ fn is_constant(program: &[sock_filter], arch: u32, nr: u32) -> bool {
     }
 }
 
-/// The table, read as its documentation says.
+/// The table, read as the broker reads it for calls that come in a `socketcall`.
 fn reference(row: &Row, shape: &Shape, abi: Abi, args: &[u64; 6]) -> Verdict {
-    let low = |arg: u8| args[usize::from(arg)] as u32;
-    let whole = |arg: u8| match abi {
-        Abi::X86_64 => args[usize::from(arg)],
-        Abi::I386 => u64::from(low(arg)),
-    };
-    let holds = |cond: &Cond| match *cond {
-        Cond::Low { arg, mask, is } => low(arg) & mask == is,
-        Cond::Any { arg, mask } => low(arg) & mask != 0,
-        Cond::Null { arg } => whole(arg) == 0,
-        Cond::NotNull { arg } => whole(arg) != 0,
-    };
-    let rule = row.rules.iter().find(|rule| rule.when.iter().all(holds));
-    match rule.map_or(row.otherwise, |rule| rule.action) {
+    let args = args.map(|arg| match abi {
+        Abi::X86_64 => arg,
+        Abi::I386 => u64::from(arg as u32),
+    });
+    match row.action(&args) {
         Action::Allow => Verdict::Allow,
         Action::Notify(class) => {
             if shape.mediates(class) {
