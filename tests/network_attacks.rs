@@ -283,17 +283,11 @@ s, u = (socket.socket(fileno=fd) for fd in got)
 say(s.send, b'1'); say(s.sendto, b'2', no); say(s.connect, no); say(u.sendto, b'2', no); say(u.connect, no)
 ";
     let inner = |magic: &[&str]| {
-        let mut words: Vec<String> = Vec::new();
-        if !magic.is_empty() {
-            words.push(sydbox().into_string().unwrap());
-            words.extend(magic.iter().flat_map(|magic| ["-m".to_owned(), (*magic).to_owned()]));
-            words.push("--".into());
-        }
-        words.push(python().to_str().unwrap().into());
-        words.extend(["-c".into(), [PRELUDE, text].concat(), path.into(), port.clone(), other_port.clone()]);
-        let mut arguments = vec![path, &port, &other_port];
-        arguments.extend(words.iter().map(String::as_str));
-        native(outside, &arguments)
+        let arguments = [path, &port, &other_port];
+        let words = words(magic, text, &arguments);
+        let mut all = arguments.to_vec();
+        all.extend(words.iter().map(String::as_str));
+        native(outside, &all)
     };
     inner(&[]).expect(&["1", "1", "ok", "1", "ok"]);
     assert_eq!((datagrams(&allowed), datagrams(&other)), (1, 2));
@@ -355,14 +349,7 @@ print(owned(os.getpid()), bool(hits)); print(owned(int(A[0])))
 if len(A) > 1: print(owned(-os.getpgid(0)))
 ";
     let run = |magic: &[&str], more: &[&str]| {
-        let mut words: Vec<String> = Vec::new();
-        if !magic.is_empty() {
-            words.push(sydbox().into_string().unwrap());
-            words.extend(magic.iter().flat_map(|magic| ["-m".to_owned(), (*magic).to_owned()]));
-            words.push("--".into());
-        }
-        words.push(python().to_str().unwrap().into());
-        words.extend(["-c".into(), [PRELUDE, text].concat(), "ME".into()]);
+        let words = words(magic, text, &["ME"]);
         let mut arguments: Vec<&str> = words.iter().map(String::as_str).collect();
         arguments.extend(more);
         native(outside, &arguments)

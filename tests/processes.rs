@@ -8,8 +8,17 @@ mod common;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 
-use common::{Env, is_root};
-use sydbox::Sandbox;
+use common::{Env, is_root, said_by};
+use sydbox::{Sandbox, SandboxBuilder};
+
+/// A sandbox without rules, with the kernel's scopes or without.
+fn sandbox(scopes: bool) -> SandboxBuilder {
+    let mut builder = Sandbox::builder();
+    if !scopes {
+        builder.without_scopes();
+    }
+    builder
+}
 
 /// A process outside of every sandbox that ends when its input does.
 struct Victim(Child);
@@ -69,18 +78,7 @@ fn signals_stay_in_the_tree() {
             let victim = Victim::new();
             let mut command = Command::new("python3");
             command.args(["-c", SIGNALS, &victim.pid()]).stdout(Stdio::piped()).process_group(0);
-            let output = if sandboxed {
-                let mut builder = Sandbox::builder();
-                if !scopes {
-                    builder.without_scopes();
-                }
-                let mut child = builder.build().unwrap().spawn(command).unwrap();
-                let output = std::io::read_to_string(child.take_stdout().unwrap()).unwrap();
-                child.wait().unwrap();
-                output
-            } else {
-                String::from_utf8(command.output().unwrap().stdout).unwrap()
-            };
+            let output = said_by(command, sandboxed.then(|| sandbox(scopes)));
             let lines: Vec<&str> = output.lines().collect();
             assert_eq!(lines.len(), names.len(), "{output}");
             for (line, name) in lines.iter().zip(names) {
@@ -108,20 +106,7 @@ fn signals_in_the_tree_arrive() {
         let env = Env::new();
         let mut command = Command::new("sh");
         command.args(["-c", script]).current_dir(env.path("ok")).stdout(Stdio::piped()).process_group(0);
-        let output = match scopes {
-            None => String::from_utf8(command.output().unwrap().stdout).unwrap(),
-            Some(scopes) => {
-                let mut builder = Sandbox::builder();
-                if !scopes {
-                    builder.without_scopes();
-                }
-                let mut child = builder.build().unwrap().spawn(command).unwrap();
-                let output = std::io::read_to_string(child.take_stdout().unwrap()).unwrap();
-                child.wait().unwrap();
-                output
-            }
-        };
-        assert_eq!(output, expected, "{scopes:?}");
+        assert_eq!(said_by(command, scopes.map(sandbox)), expected, "{scopes:?}");
     }
 }
 

@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use common::{Env, Run, is_root};
+use common::{Env, Run, is_root, said_by};
 use sydbox::{ErrorKind, Sandbox};
 
 /// What each says in a sandbox.
@@ -253,16 +253,12 @@ fn what_would_not_stay_in_the_tree_is_not_opened() {
             .args(["-c", TRACE, "victim", &victim.id().to_string()])
             .env("AT", "4096")
             .stdout(Stdio::piped());
-        let output = if gap {
+        let builder = gap.then(|| {
             let mut builder = Sandbox::builder();
             builder.without_scopes().lock().leave_gap("ptrace");
-            let mut child = builder.build().unwrap().spawn(command).unwrap();
-            let output = std::io::read_to_string(child.take_stdout().unwrap()).unwrap();
-            child.wait().unwrap();
-            output
-        } else {
-            String::from_utf8(command.output().unwrap().stdout).unwrap()
-        };
+            builder
+        });
+        let output = said_by(command, builder);
         drop(victim.stdin.take());
         victim.wait().unwrap();
         output.lines().next().unwrap_or_default().to_owned()

@@ -17,6 +17,16 @@ fn files(env: &Env, dir: &str) -> usize {
     std::fs::read_dir(env.path(dir)).unwrap().count()
 }
 
+/// What it writes, line by line.
+fn lines(running: &mut Running) -> impl FnMut() -> String + use<> {
+    let mut output = BufReader::new(running.child.stdout.take().unwrap());
+    move || {
+        let mut text = String::new();
+        output.read_line(&mut text).unwrap();
+        text
+    }
+}
+
 #[test]
 fn a_thousand_short_processes() {
     let env = Env::new();
@@ -24,12 +34,7 @@ fn a_thousand_short_processes() {
         format!("{}; echo first; read line; {}; echo second; read line", many("ok", 100), many("ok", 1000));
     let mut running = env.sh(&script).brokered().start();
     let mut input = running.child.stdin.take().unwrap();
-    let mut output = BufReader::new(running.child.stdout.take().unwrap());
-    let mut line = || {
-        let mut text = String::new();
-        output.read_line(&mut text).unwrap();
-        text
-    };
+    let mut line = lines(&mut running);
     assert_eq!(line(), "first\n");
     let (_, before) = running.size();
     input.write_all(b"\n").unwrap();
@@ -39,7 +44,7 @@ fn a_thousand_short_processes() {
     assert!(becomes(|| running.size().0 <= 4 + idle_threads()), "{:?} threads", running.size());
     assert_eq!(running.zombies(), 0);
     input.write_all(b"\n").unwrap();
-    drop(output);
+    drop(line);
     let done = running.finish();
     assert!(done.status.success() && done.violations.is_empty() && done.stderr.is_empty(), "{done:#?}");
     assert_eq!(files(&env, "ok"), 1000);
@@ -106,12 +111,7 @@ fn twenty_thousand_opens_by_eight_threads() {
     let env = Env::new();
     let mut running = env.run(env.program("eight")).arg(env.path("ok")).arg("2500").brokered().start();
     let mut input = running.child.stdin.take().unwrap();
-    let mut output = BufReader::new(running.child.stdout.take().unwrap());
-    let mut line = || {
-        let mut text = String::new();
-        output.read_line(&mut text).unwrap();
-        text
-    };
+    let mut line = lines(&mut running);
     assert_eq!(line(), "ready\n");
     let ((threads, descriptors), memory) = (running.size(), running.memory());
     input.write_all(b"\n").unwrap();

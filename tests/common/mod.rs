@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
+use sydbox::SandboxBuilder;
 
 /// Nothing takes this long; what does hangs, and is killed.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -43,6 +44,16 @@ pub fn has(program: &str) -> bool {
         eprintln!("skipped: there is no {program} here");
     }
     found
+}
+
+/// What a command writes to its standard output, in a sandbox built so, or without one.
+pub fn said_by(mut command: Command, sandbox: Option<SandboxBuilder>) -> String {
+    command.stdout(Stdio::piped());
+    let Some(builder) = sandbox else { return String::from_utf8(command.output().unwrap().stdout).unwrap() };
+    let mut child = builder.build().unwrap().spawn(command).unwrap();
+    let output = std::io::read_to_string(child.take_stdout().unwrap()).unwrap();
+    child.wait().unwrap();
+    output
 }
 
 /// Programs in C that were compiled for this run of the tests, in a directory that goes with the last user.

@@ -56,6 +56,21 @@ pub fn script(command: &mut Command, script: &str, arguments: &[&str]) {
     command.arg("-c").arg([PRELUDE, script].concat()).args(arguments);
 }
 
+/// The command line of a script, in a sandbox if there are commands for one: for a script to run it.
+pub fn words(magic: &[&str], text: &str, arguments: &[&str]) -> Vec<String> {
+    let mut command = if magic.is_empty() { Command::new(python()) } else { sandboxed(magic) };
+    script(&mut command, text, arguments);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_str().unwrap().to_owned()).collect()
+}
+
+/// The interpreter in a sandbox that these commands describe.
+fn sandboxed(magic: &[&str]) -> Command {
+    let mut command = Command::new(sydbox());
+    command.args(magic.iter().flat_map(|magic| ["-m", *magic])).arg("--").arg(python());
+    command
+}
+
 /// Runs a script without the sandbox.
 pub fn native(text: &str, arguments: &[&str]) -> Said {
     let mut command = Command::new(python());
@@ -65,11 +80,7 @@ pub fn native(text: &str, arguments: &[&str]) -> Said {
 
 /// Runs a script in a sandbox that these commands describe.
 pub fn inside(magic: &[&str], text: &str, arguments: &[&str]) -> Said {
-    let mut command = Command::new(sydbox());
-    for magic in magic {
-        command.args(["-m", magic]);
-    }
-    command.arg("--").arg(python());
+    let mut command = sandboxed(magic);
     script(&mut command, text, arguments);
     said(command)
 }
@@ -120,10 +131,7 @@ pub fn datagrams(server: &UdpSocket) -> usize {
 
 /// A script that says something and waits, while something happens outside; what it said then.
 pub fn meanwhile(magic: Option<&[&str]>, text: &str, arguments: &[&str], happens: impl FnOnce(&str)) -> Said {
-    let mut command = Command::new(if magic.is_some() { sydbox() } else { python().into() });
-    if let Some(magic) = magic {
-        command.args(magic.iter().flat_map(|magic| ["-m", *magic])).arg("--").arg(python());
-    }
+    let mut command = magic.map_or_else(|| Command::new(python()), sandboxed);
     script(&mut command, text, arguments);
     command.env("SYDBOX_NO_CONFIG", "1").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
