@@ -133,18 +133,30 @@ time_mkdir(int n)
 	return now(CLOCK_MONOTONIC) - start;
 }
 
+/* A socket on loopback, at a port of its own that is written into the address. */
+static int
+serve(int type, struct sockaddr_in *address)
+{
+	socklen_t len = sizeof(*address);
+	int server;
+
+	*address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	must(server = socket(AF_INET, type, 0), "socket");
+	must(bind(server, (struct sockaddr *)address, len), "bind");
+	if (type == SOCK_STREAM)
+		must(listen(server, 8), "listen");
+	must(getsockname(server, (struct sockaddr *)address, &len), "getsockname");
+	return server;
+}
+
 static uint64_t
 time_connect(int n)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(address);
+	struct sockaddr_in address;
 	int server, client, i;
 	uint64_t start, sum = 0;
 
-	must(server = socket(AF_INET, SOCK_STREAM, 0), "socket");
-	must(bind(server, (struct sockaddr *)&address, len), "bind");
-	must(listen(server, 8), "listen");
-	must(getsockname(server, (struct sockaddr *)&address, &len), "getsockname");
+	server = serve(SOCK_STREAM, &address);
 	for (i = 0; i < n; i++) {
 		/* Reset instead of closed, so that no port stays in TIME_WAIT. */
 		struct linger reset = {.l_onoff = 1};
@@ -152,7 +164,7 @@ time_connect(int n)
 		must(client = socket(AF_INET, SOCK_STREAM, 0), "socket");
 		must(setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), "setsockopt");
 		start = now(CLOCK_MONOTONIC);
-		must(connect(client, (struct sockaddr *)&address, len), "connect");
+		must(connect(client, (struct sockaddr *)&address, sizeof(address)), "connect");
 		sum += now(CLOCK_MONOTONIC) - start;
 		close(client);
 		close(accept(server, NULL, NULL));
@@ -165,19 +177,16 @@ time_connect(int n)
 static uint64_t
 time_sendto(int n)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(address);
+	struct sockaddr_in address;
 	int server, client, i;
 	uint64_t start, sum = 0;
 	char byte;
 
-	must(server = socket(AF_INET, SOCK_DGRAM, 0), "socket");
-	must(bind(server, (struct sockaddr *)&address, len), "bind");
-	must(getsockname(server, (struct sockaddr *)&address, &len), "getsockname");
+	server = serve(SOCK_DGRAM, &address);
 	must(client = socket(AF_INET, SOCK_DGRAM, 0), "socket");
 	for (i = 0; i < n; i++) {
 		start = now(CLOCK_MONOTONIC);
-		must((int)sendto(client, "x", 1, 0, (struct sockaddr *)&address, len), "sendto");
+		must((int)sendto(client, "x", 1, 0, (struct sockaddr *)&address, sizeof(address)), "sendto");
 		sum += now(CLOCK_MONOTONIC) - start;
 		must((int)recv(server, &byte, 1, 0), "recv");
 	}
@@ -193,15 +202,11 @@ time_bulk(int n, int by_message)
 	static char data[1 << 16];
 	struct iovec piece = {data, sizeof(data)};
 	struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(address);
+	struct sockaddr_in address;
 	int server, client, i, status;
 	uint64_t start;
 
-	must(server = socket(AF_INET, SOCK_STREAM, 0), "socket");
-	must(bind(server, (struct sockaddr *)&address, len), "bind");
-	must(listen(server, 8), "listen");
-	must(getsockname(server, (struct sockaddr *)&address, &len), "getsockname");
+	server = serve(SOCK_STREAM, &address);
 	fflush(NULL);
 	switch (fork()) {
 	case -1:
@@ -213,7 +218,7 @@ time_bulk(int n, int by_message)
 		_exit(0);
 	}
 	must(client = socket(AF_INET, SOCK_STREAM, 0), "socket");
-	must(connect(client, (struct sockaddr *)&address, len), "connect");
+	must(connect(client, (struct sockaddr *)&address, sizeof(address)), "connect");
 	start = now(CLOCK_MONOTONIC);
 	for (i = 0; i < n; i++)
 		if ((by_message ? sendmsg(client, &message, 0) : send(client, data, sizeof(data), 0)) != sizeof(data))
