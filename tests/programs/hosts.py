@@ -99,7 +99,7 @@ def main():
     # Only for what runs here.
     libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None)
     with tempfile.NamedTemporaryFile("w") as file:
-        file.write("nameserver 192.0.2.2\noptions timeout:1 attempts:1\n")
+        file.write("nameserver 192.0.2.2\noptions timeout:10 attempts:3\n")
         file.flush()
         os.chmod(file.name, 0o644)
         libc.mount(file.name.encode(), b"/etc/resolv.conf", None, MS_BIND, None)
