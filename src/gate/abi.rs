@@ -1,10 +1,7 @@
 //! The ABIs of the machine and the number of every row in each of them.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
-
-use libseccomp::{ScmpArch, ScmpSyscall};
-use once_cell::sync::Lazy;
+use std::cmp::Ordering;
 
 use super::row::{Number, Row};
 use super::table;
@@ -50,10 +47,11 @@ impl Abi {
     }
 
     /// libseccomp's name of the ABI.
-    pub(crate) const fn scmp(self) -> ScmpArch {
+    #[cfg(test)]
+    pub(crate) const fn scmp(self) -> libseccomp::ScmpArch {
         match self {
-            Self::X86_64 => ScmpArch::X8664,
-            Self::I386 => ScmpArch::X86,
+            Self::X86_64 => libseccomp::ScmpArch::X8664,
+            Self::I386 => libseccomp::ScmpArch::X86,
         }
     }
 }
@@ -62,17 +60,18 @@ impl Abi {
 pub(crate) type Numbers = [Option<&'static Row>; NUMBERS];
 
 /// The rows of an ABI by number.
-///
-/// The names are asked for by number and not the other way round, because libseccomp answers the latter
-/// with made-up negative numbers for what 32-bit x86 also has in `socketcall` and `ipc`.
 pub(crate) fn numbers(abi: Abi) -> &'static Numbers {
-    static X86_64: Lazy<Numbers> = Lazy::new(|| resolve(Abi::X86_64));
-    static I386: Lazy<Numbers> = Lazy::new(|| resolve(Abi::I386));
-    match abi {
-        Abi::X86_64 => &X86_64,
-        Abi::I386 => &I386,
-    }
+    &TABLES[abi as usize]
 }
+
+/// By ABI, in the order of [`Abi::ALL`]: made by the compiler, so that a start need not.
+static TABLES: [Numbers; Abi::ALL.len()] = [resolve(Abi::X86_64), resolve(Abi::I386)];
+
+/// A name, and its number in each ABI.
+type Known = (&'static str, [Option<usize>; Abi::ALL.len()]);
+
+/// The calls that libseccomp knows, sorted by name (`build.rs`).
+const KNOWN: &[Known] = include!(concat!(env!("OUT_DIR"), "/numbers.rs"));
 
 /// The row of a notified call; `None` for an ABI or a number that the filter refuses anyway.
 pub(crate) fn lookup(arch: u32, nr: i32) -> Option<&'static Row> {
@@ -80,29 +79,63 @@ pub(crate) fn lookup(arch: u32, nr: i32) -> Option<&'static Row> {
     numbers(abi).get(usize::try_from(nr).ok()?).copied().flatten()
 }
 
-fn resolve(abi: Abi) -> Numbers {
+/// What stands here with indices is what a constant may do: no iterators.
+const fn resolve(abi: Abi) -> Numbers {
     let mut numbers: Numbers = [None; NUMBERS];
-    let mut names: HashMap<&str, &'static Row> = HashMap::with_capacity(NUMBERS);
-    for row in table::rows() {
-        let fixed = match row.number {
-            Number::Known => None,
-            Number::Only(only) if only == abi => None,
-            Number::Everywhere(number) => Some(number),
-            Number::X86_64(number) if abi == Abi::X86_64 => Some(number),
-            Number::Only(_) | Number::X86_64(_) => continue,
-        };
-        match fixed {
-            Some(number) => numbers[number as usize] = Some(row),
-            None => _ = names.insert(row.name, row),
+    let mut family = 0;
+    while family < table::FAMILIES.len() {
+        let mut at = 0;
+        while at < table::FAMILIES[family].len() {
+            let row = &table::FAMILIES[family][at];
+            if let Some(number) = number_of(row, abi) {
+                assert!(numbers[number].is_none(), "a system call is in the table twice");
+                numbers[number] = Some(row);
+            }
+            at += 1;
         }
-    }
-    for (number, slot) in (0..).zip(&mut numbers) {
-        if slot.is_none() {
-            let name = ScmpSyscall::from_raw_syscall(number).get_name_by_arch(abi.scmp());
-            *slot = name.ok().and_then(|name| names.get(name.as_str()).copied());
-        }
+        family += 1;
     }
     numbers
+}
+
+const fn number_of(row: &Row, abi: Abi) -> Option<usize> {
+    match row.number {
+        Number::Known => known(row.name, abi),
+        Number::Only(only) if only as usize == abi as usize => known(row.name, abi),
+        Number::Everywhere(number) => Some(number as usize),
+        Number::X86_64(number) if matches!(abi, Abi::X86_64) => Some(number as usize),
+        Number::Only(_) | Number::X86_64(_) => None,
+    }
+}
+
+const fn known(name: &str, abi: Abi) -> Option<usize> {
+    let (mut low, mut high) = (0, KNOWN.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match compare(KNOWN[middle].0.as_bytes(), name.as_bytes()) {
+            Ordering::Less => low = middle + 1,
+            Ordering::Greater => high = middle,
+            Ordering::Equal => return KNOWN[middle].1[abi as usize],
+        }
+    }
+    None
+}
+
+const fn compare(left: &[u8], right: &[u8]) -> Ordering {
+    let mut at = 0;
+    while at < left.len() && at < right.len() {
+        if left[at] != right[at] {
+            return if left[at] < right[at] { Ordering::Less } else { Ordering::Greater };
+        }
+        at += 1;
+    }
+    if left.len() == right.len() {
+        Ordering::Equal
+    } else if left.len() < right.len() {
+        Ordering::Less
+    } else {
+        Ordering::Greater
+    }
 }
 
 #[cfg(test)]

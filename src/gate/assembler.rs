@@ -6,7 +6,7 @@
 //! assembler inserts by itself.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use libc::sock_filter;
 
@@ -24,20 +24,20 @@ pub(super) const ANY_BIT: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) a
 pub(super) const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
 /// A place in the program, counted from the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Label(usize);
 
 /// A test with what must happen before it, which is emitted in one piece.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Test {
+    /// What is compared with. First, because it tells most of them apart.
+    pub(super) operand: u32,
     /// Load this word of the data first.
     pub(super) load: Option<u32>,
     /// Then keep these bits.
     pub(super) and: Option<u32>,
     /// `EQUAL`, `AT_LEAST` or `ANY_BIT`.
     pub(super) op: u16,
-    /// What is compared with.
-    pub(super) operand: u32,
 }
 
 /// A program in the making.
@@ -45,28 +45,36 @@ pub(super) struct Test {
 pub(super) struct Assembler {
     /// Last instruction first.
     reversed: Vec<sock_filter>,
-    returns: HashMap<u32, Label>,
-    tests: HashMap<(Test, Label, Label), Label>,
+    /// A few.
+    returns: Vec<(u32, Label)>,
+    tests: BTreeMap<(Test, Label, Label), Label>,
     /// The latest unconditional jump to each place that has one.
-    relays: HashMap<Label, Label>,
+    relays: BTreeMap<Label, Label>,
 }
 
 impl Assembler {
     /// The program ends with this answer.
     pub(super) fn answer(&mut self, value: u32) -> Label {
-        if let Some(&label) = self.returns.get(&value) {
+        if let Some(&(_, label)) = self.returns.iter().find(|(emitted, _)| *emitted == value) {
             return label;
         }
         let label = self.push(RETURN, value, 0, 0);
-        self.returns.insert(value, label);
+        self.returns.push((value, label));
         label
     }
 
-    /// The program goes on at `yes` where the test holds and at `no` where it does not.
+    /// The program goes on at `yes` where the test holds and at `no` where it does not. Equal tests are emitted once.
     pub(super) fn test(&mut self, test: Test, yes: Label, no: Label) -> Label {
         if let Some(&label) = self.tests.get(&(test, yes, no)) {
             return label;
         }
+        let label = self.branch(test, yes, no);
+        self.tests.insert((test, yes, no), label);
+        label
+    }
+
+    /// The same for a test that has no equal.
+    pub(super) fn branch(&mut self, test: Test, yes: Label, no: Label) -> Label {
         let (near_yes, near_no) = (self.near(yes), self.near(no));
         let (jt, jf) = (self.distance(near_yes), self.distance(near_no));
         // `near` keeps both below 256; were it wrong, `finish` would find the jump beyond the end.
@@ -78,7 +86,6 @@ impl Assembler {
         if let Some(offset) = test.load {
             label = self.push(LOAD, offset, 0, 0);
         }
-        self.tests.insert((test, yes, no), label);
         label
     }
 

@@ -5,14 +5,12 @@
 //! nothing but the ABI and the number, so that the kernel precomputes these answers (its bitmap of allowed
 //! calls) and an allowed call does not even run the program.
 //!
-//! libseccomp knows the names and numbers, but does not build the program: with this table it takes ten
+//! libseccomp knows the names and numbers (`build.rs`), but does not build the program: with this table it takes ten
 //! milliseconds of every start where this module takes a small part of one; it has no order of rules, so that
 //! "the first that matches" would have to be turned into disjoint conditions; it cannot name calls that are
 //! newer than itself; and a rule for `socket` on 32-bit x86 silently becomes one for `socketcall` as well.
 //! The simulation in the tests compares the program with the table for every call.
 #![forbid(unsafe_code)]
-
-use std::collections::HashMap;
 
 use libc::sock_filter;
 
@@ -143,16 +141,19 @@ fn bisect(assembler: &mut Assembler, segments: &[Segment], load: Option<u32>) ->
     let high = bisect(assembler, &segments[middle..], None);
     let low = bisect(assembler, &segments[..middle], None);
     let test = Test { load, and: None, op: AT_LEAST, operand: segments[middle].first };
-    assembler.test(test, high, low)
+    assembler.branch(test, high, low)
 }
+
+/// A rule, a condition in it, and the word that is loaded there.
+type Place = (usize, usize, Option<u32>);
 
 /// The rules of one row for one shape and ABI, and the code that was emitted for them.
 struct Rules {
     abi: Abi,
     rules: Vec<(&'static [Cond], Verdict)>,
     otherwise: Verdict,
-    /// By rule, condition in it and loaded word.
-    emitted: HashMap<(usize, usize, Option<u32>), Label>,
+    /// A few.
+    emitted: Vec<(Place, Label)>,
 }
 
 impl Rules {
@@ -162,7 +163,7 @@ impl Rules {
             row.rules.iter().map(|rule| (rule.when, Verdict::of(rule.action, shape))).collect();
         // Last rules that change nothing; without them the answer is a constant more often.
         while rules.pop_if(|(_, verdict)| *verdict == otherwise).is_some() {}
-        Self { abi, rules, otherwise, emitted: HashMap::new() }
+        Self { abi, rules, otherwise, emitted: Vec::new() }
     }
 
     fn emit(mut self, assembler: &mut Assembler) -> Label {
@@ -178,7 +179,7 @@ impl Rules {
             return assembler.answer(verdict.value());
         };
         let key = (rule, cond, loaded);
-        if let Some(&label) = self.emitted.get(&key) {
+        if let Some(&(_, label)) = self.emitted.iter().find(|(emitted, _)| *emitted == key) {
             return label;
         }
         let label = match test {
@@ -203,7 +204,7 @@ impl Rules {
             Cond::Null { arg } => self.zero(assembler, arg, loaded, (rule, cond + 1), (rule + 1, 0)),
             Cond::NotNull { arg } => self.zero(assembler, arg, loaded, (rule + 1, 0), (rule, cond + 1)),
         };
-        self.emitted.insert(key, label);
+        self.emitted.push((key, label));
         label
     }
 

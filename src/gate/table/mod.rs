@@ -19,7 +19,7 @@ mod refused;
 use super::row::{Action, Opening, Row};
 
 /// The families.
-static FAMILIES: [&[Row]; 10] = [
+pub(super) static FAMILIES: [&[Row]; 10] = [
     files::ROWS,
     attributes::ROWS,
     devices::ROWS,
