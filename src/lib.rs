@@ -84,6 +84,7 @@ pub use status::{Feature, State, Status};
 #[doc(hidden)]
 pub mod command {
     pub use crate::sys::inherit::inherited;
+    pub use crate::sys::process::use_one_heap;
     pub use crate::sys::signals::{Forward, Request, Requests};
 
     /// Every magic option and list, for the manual: name, operator and values, default, meaning.

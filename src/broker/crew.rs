@@ -9,7 +9,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::cx::{Answer, Cx};
@@ -57,11 +57,29 @@ struct Parked {
 }
 
 impl Crew {
-    /// The first thread begins to receive.
+    /// The thread that is to be the first, where there is no supervisor yet: `run` makes one and has the thread
+    /// [join](Crew::join).
+    pub(crate) fn first(run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        thread().spawn(run).map(|_| ())
+    }
+
+    /// There is a first thread, which will [join](Crew::join): from now on [`Crew::end`] waits for it.
+    pub(crate) fn open(supervisor: &Supervisor) {
+        let crew = &supervisor.crew;
+        crew.ending.store(false, Ordering::SeqCst);
+        crew.receiving.store(1, Ordering::SeqCst);
+        crew.threads().starting = 1;
+    }
+
+    /// The calling thread receives and answers, and returns when it is needed no more.
+    pub(crate) fn join(supervisor: &Arc<Supervisor>) {
+        run(supervisor);
+    }
+
+    /// A new thread begins to receive, as the first.
     pub(crate) fn start(supervisor: &Arc<Supervisor>) -> std::io::Result<()> {
-        supervisor.crew.ending.store(false, Ordering::SeqCst);
-        supervisor.crew.receiving.store(1, Ordering::SeqCst);
-        hire(supervisor)
+        Self::open(supervisor);
+        begin(supervisor)
     }
 
     /// Ends all threads, and returns when they have ended. Calls that block are left for another crew.
@@ -69,7 +87,7 @@ impl Crew {
         let crew = &supervisor.crew;
         crew.ending.store(true, Ordering::SeqCst);
         supervisor.watch.end();
-        let mut threads = crew.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = crew.threads();
         while threads.starting > 0 || !threads.running.is_empty() {
             // A thread may be about to enter the call that it is to be taken out of: so it is told again.
             threads.running.iter().for_each(|tid| process::interrupt(*tid));
@@ -77,6 +95,10 @@ impl Crew {
             let wait = crew.ended.wait_timeout(threads, Duration::from_millis(5));
             threads = wait.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Threads> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many calls were received, and whether somebody waits for the next.
@@ -129,15 +151,23 @@ fn call_up(supervisor: &Arc<Supervisor>) -> bool {
     hired.is_ok()
 }
 
+fn thread() -> std::thread::Builder {
+    std::thread::Builder::new().name("sydbox-broker".into())
+}
+
 /// Starts a thread, which is counted as receiving already.
 fn hire(supervisor: &Arc<Supervisor>) -> std::io::Result<()> {
-    let shared = Arc::clone(supervisor);
-    let threads = || supervisor.crew.threads.lock().unwrap_or_else(PoisonError::into_inner);
     // Counted before it runs: who ends all waits for it as well.
-    threads().starting += 1;
-    let hired = std::thread::Builder::new().name("sydbox-broker".into()).spawn(move || run(&shared));
+    supervisor.crew.threads().starting += 1;
+    begin(supervisor)
+}
+
+/// Starts a thread, which is counted already.
+fn begin(supervisor: &Arc<Supervisor>) -> std::io::Result<()> {
+    let shared = Arc::clone(supervisor);
+    let hired = thread().spawn(move || run(&shared));
     if hired.is_err() {
-        threads().starting -= 1;
+        supervisor.crew.threads().starting -= 1;
     }
     hired.map(|_| ())
 }
@@ -147,7 +177,7 @@ fn run(supervisor: &Arc<Supervisor>) {
     let tid = process::gettid();
     let crew = &supervisor.crew;
     {
-        let mut threads = crew.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = crew.threads();
         threads.starting -= 1;
         threads.running.push(tid);
     }
@@ -159,7 +189,7 @@ fn run(supervisor: &Arc<Supervisor>) {
             crew.receiving.fetch_sub(1, Ordering::SeqCst);
         }
     }
-    let mut threads = crew.threads.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut threads = crew.threads();
     threads.running.retain(|other| *other != tid);
     crew.ended.notify_all();
 }
@@ -192,7 +222,10 @@ fn receive(supervisor: &Arc<Supervisor>, worker: &mut Worker) -> bool {
         // In this order: who is about to sleep looks at the count first and then at what was received.
         crew.received.fetch_add(1, Ordering::SeqCst);
         crew.receiving.fetch_sub(1, Ordering::SeqCst);
-        watch::attend(supervisor);
+        // The command's own exec waits for nobody.
+        if !supervisor.is_starting() {
+            watch::attend(supervisor);
+        }
         if supervisor.others.load(Ordering::Acquire) {
             worker.expect_others();
         }

@@ -10,6 +10,11 @@ use super::{CallerFd, Errno, Pid, Result, check, unit};
 /// Resolution that follows no link of any kind: what the broker uses on pinned directories.
 pub(crate) const NO_LINKS: u64 = libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS;
 
+/// Which file our own root directory is.
+pub(crate) fn own_root_id() -> Result<(u64, u64)> {
+    Ok(stat_at(cwd(), c"/", 0)?.id)
+}
+
 /// Our working directory: only ever used with absolute paths.
 pub(crate) fn cwd() -> BorrowedFd<'static> {
     nix::fcntl::AT_FDCWD
@@ -90,14 +95,9 @@ impl Proc {
         pin_magic(borrow(&self.root), Name::new(format_args!("{tid}/cwd")).as_c())
     }
 
-    /// Pins our own root directory.
-    pub(crate) fn own_root(&self) -> Result<OwnedFd> {
-        pin_magic(borrow(&self.root), c"self/root")
-    }
-
-    /// Pins the root directory of a thread.
-    pub(crate) fn root(&self, tid: Pid) -> Result<OwnedFd> {
-        pin_magic(borrow(&self.root), Name::new(format_args!("{tid}/root")).as_c())
+    /// Which file the root directory of a thread is.
+    pub(crate) fn root_id(&self, tid: Pid) -> Result<(u64, u64)> {
+        Ok(stat_at(borrow(&self.root), Name::new(format_args!("{tid}/root")).as_c(), 0)?.id)
     }
 
     /// Pins the program that a process runs.

@@ -216,6 +216,16 @@ pub(crate) fn tgkill(tgid: Pid, tid: Pid, signal: i32) -> Result<()> {
     unit(unsafe { libc::syscall(libc::SYS_tgkill, tgid.raw(), tid.raw(), signal) })
 }
 
+/// All threads allocate from one heap: to make one for each of them takes longer than the few that the command starts
+/// ever wait for each other. mallopt(3), of the GNU C library.
+pub fn use_one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no memory is passed, and only later threads are concerned.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// Sets the umask of the calling thread (or process, without [`super::fs::unshare_fs`]) and returns the old one.
 pub(crate) fn umask(mask: u32) -> u32 {
     // SAFETY: cannot fail, no memory is passed.

@@ -26,6 +26,7 @@ use crate::failure::{FAILED, Failure};
 use crate::plan::Environment;
 
 fn main() -> ExitCode {
+    sydbox::command::use_one_heap();
     let matches = match options::parse(env::args_os()) {
         Ok(matches) => matches,
         Err(code) => return code,

@@ -1,0 +1,364 @@
+//! From a sandbox to a command that runs in it: fork, hand-shake, supervisor, end.
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+use super::{Child, Sandbox};
+use crate::broker::{self, Crew, Facts, Options, States, Supervisor};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gate;
+use crate::magic::Arming;
+use crate::policy::{NetMode, State};
+use crate::sys::child::{self, Message, Setup, Step};
+use crate::sys::fs::{self, Proc};
+use crate::sys::memory::Access;
+use crate::sys::{Errno, Pid, creds, process, seccomp};
+use crate::tracee::{Identity, Sight};
+
+/// The limits that the child sets, of which it can take none back.
+fn limits(policy: &State) -> Vec<(u32, u64, u64)> {
+    let limits = &policy.limits;
+    let set = [
+        (libc::RLIMIT_CPU, limits.cpu),
+        (libc::RLIMIT_AS, limits.memory),
+        (libc::RLIMIT_NPROC, limits.processes),
+        (libc::RLIMIT_FSIZE, limits.filesize),
+        (libc::RLIMIT_CORE, Some(limits.core.unwrap_or(0))),
+    ];
+    // Ours is raised, that of the command is not.
+    let (soft, hard) = process::raise_nofile();
+    let files = limits.files.map_or((soft, hard), |files| (files, files));
+    let set = set.into_iter().filter_map(|(resource, value)| Some((resource, value?, value?)));
+    set.chain([(libc::RLIMIT_NOFILE, files.0, files.1)]).collect()
+}
+
+/// Everything that one spawn needs, made ready before the fork.
+pub(super) struct Launch {
+    setup: Setup,
+    ours: OwnedFd,
+    theirs: OwnedFd,
+    states: States,
+    proc: Proc,
+    options: Options,
+    policy: State,
+    has_pidfd_getfd: bool,
+}
+
+impl Launch {
+    pub(super) fn new(sandbox: &Sandbox) -> Result<Self> {
+        let policy = sandbox.builder.state.clone();
+        let facts = Facts { identity_changed: true, groups: None, umask: None, exec: None };
+        let states = States::new(policy.clone(), facts).map_err(|errno| match errno {
+            Errno::ERANGE => Error::new(
+                ErrorKind::Unsupported,
+                "the limit of file locks (ulimit -x) is so low that states cannot be told apart by it: raise it",
+            ),
+            errno => Error::system("getrlimit(RLIMIT_LOCKS)", errno),
+        })?;
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .map_err(|errno| Error::system("socketpair", errno))?;
+        let proc =
+            Proc::open().map_err(|errno| Error::system("/proc is needed, and must be a procfs", errno))?;
+        let caps = creds::capget().map_err(|errno| Error::system("capget", errno))?;
+        let privileged = caps.permitted != 0 || nix::unistd::geteuid().is_root();
+        let dropped_caps = if privileged { gate::capabilities::dropped() } else { 0 };
+        let (landlock, grants) = match sandbox.builder.without_landlock {
+            true => Default::default(),
+            false => broker::ruleset(&sandbox.shape, &policy).map_err(|error| {
+                Error::new(ErrorKind::System, format!("cannot make a Landlock ruleset: {error}"))
+            })?,
+        };
+        // Elsewhere only the filter keeps these calls from processes outside, and from ours.
+        let reaches_out =
+            policy.opened.iter().find(|call| gate::opened(call).is_some_and(|(_, call)| call.needs_domain));
+        if let (Some(call), None) = (reaches_out, &landlock) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "core/trace/allow/{call} needs Landlock, which keeps that call from processes outside"
+                ),
+            ));
+        }
+        let has_pidfd_getfd = sandbox.status.has("pidfd_getfd");
+        if policy.network != NetMode::Off && !has_pidfd_getfd {
+            broker::tell_without_duplicates(policy.allow_unsafe_connect);
+        }
+        let backstop = landlock.is_some();
+        let setup = Setup {
+            filter: sandbox.filter.instructions.clone(),
+            tag: states.first_tag(),
+            limits: limits(&policy),
+            landlock,
+            close_fds: policy.close_fds,
+            drop_caps: dropped_caps,
+            send_listener: !has_pidfd_getfd,
+            socket: theirs.as_raw_fd(),
+        };
+        let shape = &sandbox.shape;
+        let options = Options {
+            dry_run: sandbox.builder.dry_run,
+            arming: Arming {
+                read: shape.read,
+                exec: shape.exec,
+                network: shape.network,
+                write: shape.write,
+                startup: false,
+            },
+            privileged,
+            dropped_caps,
+            backstop,
+            grants,
+            shield: sandbox.builder.shield,
+            unsafe_connect: policy.allow_unsafe_connect && !has_pidfd_getfd,
+            sink: Mutex::new(Arc::clone(&sandbox.builder.sink)),
+        };
+        Ok(Self { setup, ours, theirs, states, proc, options, policy, has_pidfd_getfd })
+    }
+
+    /// Starts the supervisor and the command.
+    pub(super) fn spawn(self, command: Command) -> Result<Child> {
+        process::install_interrupt_handler();
+        let (tell, told) = mpsc::channel();
+        let shared = Arc::new(Shared::default());
+        let keeper = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("sydbox".into())
+            .spawn(move || self.run(command, &tell, &keeper))
+            .map_err(|error| Error::system("cannot start a thread", error))?;
+        match told.recv() {
+            Ok(Ok(started)) => Ok(Child { shared, thread: Some(thread), started }),
+            Ok(Err(error)) => Err(error),
+            Err(mpsc::RecvError) => Err(Error::new(ErrorKind::System, "the supervisor failed to start")),
+        }
+    }
+
+    /// Forks from this thread, which lives as long as the tree: the death signal of the eldest belongs to it.
+    fn run(self, mut command: Command, tell: &mpsc::Sender<Result<Started>>, shared: &Shared) {
+        let Self { setup, ours, theirs, states, proc, options, policy, has_pidfd_getfd } = self;
+        child::prepare(&mut command, setup);
+        // The supervisor's first thread takes the listener while spawn waits for the exec, which is trapped.
+        let theirs = Arc::new(Mutex::new(Some(theirs)));
+        let (met, meeting) = mpsc::channel();
+        let meet = {
+            let theirs = Arc::clone(&theirs);
+            Meet { ours, theirs, states, proc, options, policy, has_pidfd_getfd }
+        };
+        if let Err(error) = Crew::first(move || meet.run(&met)) {
+            return drop(tell.send(Err(Error::system("cannot start a thread", error))));
+        }
+        let spawned = command.spawn();
+        // Where the child did not get as far as the hand-shake, this wakes the other thread.
+        theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let met = meeting.recv().unwrap_or(Err(None));
+        let (mut eldest, supervisor) = match (spawned, met) {
+            (Ok(eldest), Ok(supervisor)) => (eldest, supervisor),
+            (Ok(mut eldest), Err(failure)) => {
+                let _ = eldest.kill();
+                let _ = eldest.wait();
+                let early = "the command ended before the sandbox was closed";
+                return drop(tell.send(Err(failure.unwrap_or_else(|| Error::new(ErrorKind::System, early)))));
+            }
+            (Err(error), Ok(supervisor)) => {
+                Crew::end(&supervisor);
+                return drop(tell.send(Err(spawn_error(&command, error))));
+            }
+            (Err(error), Err(failure)) => {
+                return drop(tell.send(Err(failure.unwrap_or_else(|| spawn_error(&command, error)))));
+            }
+        };
+        drop(command);
+        let started = Started {
+            pid: eldest.id(),
+            supervisor: Arc::clone(&supervisor),
+            stdin: eldest.stdin.take(),
+            stdout: eldest.stdout.take(),
+            stderr: eldest.stderr.take(),
+        };
+        process::block_signals();
+        let _ = tell.send(Ok(started));
+        keep(&supervisor, eldest, shared);
+    }
+}
+
+/// The error for a command that could not be executed.
+fn spawn_error(command: &Command, error: std::io::Error) -> Error {
+    let program = crate::report::escape(std::os::unix::ffi::OsStrExt::as_bytes(command.get_program()));
+    let kind = match error.raw_os_error() {
+        Some(libc::ENOENT) => ErrorKind::NotFound,
+        Some(libc::EACCES | libc::ENOEXEC | libc::EPERM | libc::ENOTDIR | libc::EISDIR | libc::ELOOP) => {
+            ErrorKind::NotExecutable
+        }
+        _ => ErrorKind::System,
+    };
+    Error::system(format!("cannot execute `{program}'"), error).of_kind(kind)
+}
+
+/// The supervisor's side of the hand-shake, by its first thread.
+struct Meet {
+    ours: OwnedFd,
+    theirs: Arc<Mutex<Option<OwnedFd>>>,
+    states: States,
+    proc: Proc,
+    options: Options,
+    policy: State,
+    has_pidfd_getfd: bool,
+}
+
+/// Why there is no supervisor. `None`: the child was never heard of.
+type Missed = Option<Error>;
+
+impl Meet {
+    /// Takes the listener from the child, lets the child go on, and begins to receive.
+    fn run(self, met: &mpsc::Sender<std::result::Result<Arc<Supervisor>, Missed>>) {
+        process::block_signals();
+        let supervisor = match self.child() {
+            Ok(supervisor) => supervisor,
+            Err(missed) => return drop(met.send(Err(missed))),
+        };
+        Crew::open(&supervisor);
+        supervisor.acknowledge();
+        let _ = met.send(Ok(Arc::clone(&supervisor)));
+        Crew::join(&supervisor);
+    }
+
+    fn child(self) -> std::result::Result<Arc<Supervisor>, Missed> {
+        let Self { ours, theirs, states, proc, options, policy, has_pidfd_getfd } = self;
+        // While the child makes itself ready.
+        let own = identity(&proc, process::gettid());
+        let own_root = fs::own_root_id();
+        let memory = Access::detect();
+        let (message, sent) = Message::receive(ours.as_fd()).ok_or(None)?;
+        // From here on only the child has the other end: it closes when the command is executed.
+        theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (pid, number) = match message {
+            Message::Loaded { pid, listener } => (pid, listener),
+            Message::Failed { step, errno } => return Err(Some(step_error(step, errno))),
+        };
+        let listener = match (sent, has_pidfd_getfd) {
+            (Some(listener), _) => listener,
+            (None, _) => process::pidfd_open(pid)
+                .and_then(|pidfd| process::pidfd_getfd(pidfd.as_fd(), number))
+                .map_err(|errno| Error::system("cannot take the seccomp listener from the child", errno))?,
+        };
+        if own_root.is_err() || proc.root_id(pid) != own_root {
+            return Err(Some(Error::new(
+                ErrorKind::Unsupported,
+                "the command has another root directory (chroot before exec), which a sandbox cannot look into",
+            )));
+        }
+        if let Err(errno) = seccomp::set_sync_wake_up(listener.as_fd()) {
+            log::debug!("no synchronous wake-up, calls take longer: {errno}");
+        }
+        states.learn(first_facts(own, identity(&proc, pid)));
+        let sight = Sight { listener, proc, memory, tags: states.tags() };
+        // Not before: the child was made a copy of this process, and could not have been looked into either.
+        if options.shield
+            && let Err(errno) = nix::sys::prctl::set_dumpable(false)
+        {
+            return Err(Some(Error::system("prctl(PR_SET_DUMPABLE)", errno)));
+        }
+        Ok(Arc::new(Supervisor::new(sight, states, options, pid.raw(), ours, &policy)))
+    }
+}
+
+fn identity(proc: &Proc, pid: Pid) -> Option<Identity> {
+    let mut buf = vec![0; 1 << 16];
+    proc.read(pid, "status", &mut buf).ok().and_then(Identity::parse)
+}
+
+/// What is known of the child at the start: whether it is who we are, and its umask.
+fn first_facts(own: Option<Identity>, child: Option<Identity>) -> Facts {
+    match (child, own) {
+        (Some(child), Some(own)) => Facts {
+            // Capabilities of another user than root, or of a root that is none, do not outlive the exec.
+            identity_changed: own.fsuid != 0
+                || creds::securebits() != 0
+                || (child.uid, child.gid, child.fsuid, child.fsgid, &child.groups)
+                    != (own.uid, own.gid, own.fsuid, own.fsgid, &own.groups),
+            groups: None,
+            umask: Some(child.umask),
+            exec: None,
+        },
+        _ => Facts { identity_changed: true, groups: None, umask: None, exec: None },
+    }
+}
+
+fn step_error(step: Step, errno: Errno) -> Error {
+    if step == Step::Filter && errno == Errno::EBUSY {
+        return Error::new(
+            ErrorKind::Nested,
+            "there is a sandbox around this one already (sydbox, or a container with a seccomp listener), and the \
+             kernel allows one listener: change the outer sandbox by `test -e /dev/sydbox/...' instead",
+        );
+    }
+    if step == Step::Filter && errno == Errno::EINVAL {
+        return Error::new(
+            ErrorKind::Unsupported,
+            "this kernel has no seccomp user notification with WAIT_KILLABLE_RECV: Linux 5.19 or later is needed",
+        );
+    }
+    Error::system(format!("the child failed in {}", step.text()), errno)
+}
+
+/// Stays until the eldest and the last process of the tree are gone.
+fn keep(supervisor: &Supervisor, mut eldest: std::process::Child, shared: &Shared) {
+    let listener = supervisor.sight.listener.as_fd();
+    let pidfd = Pid::new(eldest.id() as i32).map(process::pidfd_open);
+    if let Some(Ok(pidfd)) = &pidfd {
+        let mut over = false;
+        loop {
+            let polled = match over {
+                false => process::poll([pidfd.as_fd(), listener], [libc::POLLIN, 0], -1),
+                true => process::poll([pidfd.as_fd(), pidfd.as_fd()], [libc::POLLIN, 0], -1),
+            };
+            match polled {
+                Ok([exited, _]) if exited != 0 => break,
+                // All are gone, the eldest too; its status will follow.
+                Ok([_, hung_up]) => over |= hung_up & libc::POLLHUP != 0,
+                Err(_) => {}
+            }
+        }
+    }
+    let status = eldest.wait();
+    shared.update(|ended| ended.eldest = Some(status.map_err(|error| error.raw_os_error().unwrap_or(0))));
+    while !process::poll([listener], [0], -1).is_ok_and(|[events]| events & libc::POLLHUP != 0) {}
+    Crew::end(supervisor);
+    supervisor.options.sink().flush();
+    shared.update(|ended| ended.all = true);
+}
+
+/// How far a tree has ended.
+#[derive(Default)]
+pub(super) struct Ended {
+    pub(super) eldest: Option<std::result::Result<ExitStatus, i32>>,
+    pub(super) all: bool,
+}
+
+/// The same, for those who wait for it.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) ended: Mutex<Ended>,
+    pub(super) changed: std::sync::Condvar,
+}
+
+impl Shared {
+    fn update(&self, change: impl FnOnce(&mut Ended)) {
+        change(&mut self.ended.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_all();
+    }
+}
+
+/// What is known once the command runs.
+pub(super) struct Started {
+    pub(super) pid: u32,
+    pub(super) supervisor: Arc<Supervisor>,
+    pub(super) stdin: Option<ChildStdin>,
+    pub(super) stdout: Option<ChildStdout>,
+    pub(super) stderr: Option<ChildStderr>,
+}
