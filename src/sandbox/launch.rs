@@ -18,7 +18,7 @@ use crate::sys::child::{self, Message, Setup, Step};
 use crate::sys::fs::{self, Proc};
 use crate::sys::memory::Access;
 use crate::sys::{Errno, Pid, creds, process, seccomp};
-use crate::tracee::{Identity, Sight};
+use crate::tracee::{Identity, Sight, identity_of};
 
 /// The limits that the child sets, of which it can take none back.
 fn limits(policy: &State) -> Vec<(u32, u64, u64)> {
@@ -124,55 +124,55 @@ impl Launch {
     /// Starts the supervisor and the command.
     pub(super) fn spawn(self, command: Command) -> Result<Child> {
         process::install_interrupt_handler();
+        let Self { setup, ours, theirs, states, proc, options, policy, has_pidfd_getfd } = self;
+        let theirs = Arc::new(Mutex::new(Some(theirs)));
+        // Before the fork, which it would wait for, and takes the listener while spawn waits for the exec, which is trapped.
+        let meet = Meet { ours, theirs: Arc::clone(&theirs), states, proc, options, policy, has_pidfd_getfd };
+        let (met, meeting) = mpsc::channel();
+        let no_thread = |error| Error::system("cannot start a thread", error);
+        Crew::first(move || meet.run(&met)).map_err(no_thread)?;
         let (tell, told) = mpsc::channel();
         let shared = Arc::new(Shared::default());
-        let keeper = Arc::clone(&shared);
-        let thread = thread::Builder::new()
-            .name("sydbox".into())
-            .spawn(move || self.run(command, &tell, &keeper))
-            .map_err(|error| Error::system("cannot start a thread", error))?;
+        let keep = Keep { theirs: Arc::clone(&theirs), meeting, shared: Arc::clone(&shared) };
+        let thread = thread::Builder::new().name("sydbox".into());
+        let thread = thread.spawn(move || keep.run(command, setup, &tell)).map_err(|error| {
+            hang_up(&theirs);
+            no_thread(error)
+        })?;
         match told.recv() {
             Ok(Ok(started)) => Ok(Child { shared, thread: Some(thread), started }),
             Ok(Err(error)) => Err(error),
             Err(mpsc::RecvError) => Err(Error::new(ErrorKind::System, "the supervisor failed to start")),
         }
     }
+}
 
-    /// Forks from this thread, which lives as long as the tree: the death signal of the eldest belongs to it.
-    fn run(self, mut command: Command, tell: &mpsc::Sender<Result<Started>>, shared: &Shared) {
-        let Self { setup, ours, theirs, states, proc, options, policy, has_pidfd_getfd } = self;
+/// The child's end of the hand-shake socket, as long as this process has it.
+type Theirs = Arc<Mutex<Option<OwnedFd>>>;
+
+/// Closes it: from then on only the child has it, if there is one.
+fn hang_up(theirs: &Theirs) {
+    theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
+}
+
+/// Why there is no supervisor. `None`: the child was never heard of.
+type Missed = Option<Error>;
+type Met = std::result::Result<Arc<Supervisor>, Missed>;
+
+/// The thread that forks, and lives as long as the tree: the death signal of the eldest belongs to it.
+struct Keep {
+    theirs: Theirs,
+    meeting: mpsc::Receiver<Met>,
+    shared: Arc<Shared>,
+}
+
+impl Keep {
+    fn run(self, mut command: Command, setup: Setup, tell: &mpsc::Sender<Result<Started>>) {
         child::prepare(&mut command, setup);
-        // The supervisor's first thread takes the listener while spawn waits for the exec, which is trapped.
-        let theirs = Arc::new(Mutex::new(Some(theirs)));
-        let (met, meeting) = mpsc::channel();
-        let meet = {
-            let theirs = Arc::clone(&theirs);
-            Meet { ours, theirs, states, proc, options, policy, has_pidfd_getfd }
+        let (mut eldest, supervisor) = match self.fork(command) {
+            Ok(both) => both,
+            Err(error) => return drop(tell.send(Err(error))),
         };
-        if let Err(error) = Crew::first(move || meet.run(&met)) {
-            return drop(tell.send(Err(Error::system("cannot start a thread", error))));
-        }
-        let spawned = command.spawn();
-        // Where the child did not get as far as the hand-shake, this wakes the other thread.
-        theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let met = meeting.recv().unwrap_or(Err(None));
-        let (mut eldest, supervisor) = match (spawned, met) {
-            (Ok(eldest), Ok(supervisor)) => (eldest, supervisor),
-            (Ok(mut eldest), Err(failure)) => {
-                let _ = eldest.kill();
-                let _ = eldest.wait();
-                let early = "the command ended before the sandbox was closed";
-                return drop(tell.send(Err(failure.unwrap_or_else(|| Error::new(ErrorKind::System, early)))));
-            }
-            (Err(error), Ok(supervisor)) => {
-                Crew::end(&supervisor);
-                return drop(tell.send(Err(spawn_error(&command, error))));
-            }
-            (Err(error), Err(failure)) => {
-                return drop(tell.send(Err(failure.unwrap_or_else(|| spawn_error(&command, error)))));
-            }
-        };
-        drop(command);
         let started = Started {
             pid: eldest.id(),
             supervisor: Arc::clone(&supervisor),
@@ -182,7 +182,27 @@ impl Launch {
         };
         process::block_signals();
         let _ = tell.send(Ok(started));
-        keep(&supervisor, eldest, shared);
+        keep(&supervisor, eldest, &self.shared);
+    }
+
+    fn fork(&self, mut command: Command) -> Result<(std::process::Child, Arc<Supervisor>)> {
+        let spawned = command.spawn();
+        // Where the child did not get as far as the hand-shake, this wakes the other thread.
+        hang_up(&self.theirs);
+        match (spawned, self.meeting.recv().unwrap_or(Err(None))) {
+            (Ok(eldest), Ok(supervisor)) => Ok((eldest, supervisor)),
+            (Ok(mut eldest), Err(missed)) => {
+                let _ = eldest.kill();
+                let _ = eldest.wait();
+                let early = "the command ended before the sandbox was closed";
+                Err(missed.unwrap_or_else(|| Error::new(ErrorKind::System, early)))
+            }
+            (Err(error), Ok(supervisor)) => {
+                Crew::end(&supervisor);
+                Err(spawn_error(&command, error))
+            }
+            (Err(error), Err(missed)) => Err(missed.unwrap_or_else(|| spawn_error(&command, error))),
+        }
     }
 }
 
@@ -202,7 +222,7 @@ fn spawn_error(command: &Command, error: std::io::Error) -> Error {
 /// The supervisor's side of the hand-shake, by its first thread.
 struct Meet {
     ours: OwnedFd,
-    theirs: Arc<Mutex<Option<OwnedFd>>>,
+    theirs: Theirs,
     states: States,
     proc: Proc,
     options: Options,
@@ -210,12 +230,9 @@ struct Meet {
     has_pidfd_getfd: bool,
 }
 
-/// Why there is no supervisor. `None`: the child was never heard of.
-type Missed = Option<Error>;
-
 impl Meet {
     /// Takes the listener from the child, lets the child go on, and begins to receive.
-    fn run(self, met: &mpsc::Sender<std::result::Result<Arc<Supervisor>, Missed>>) {
+    fn run(self, met: &mpsc::Sender<Met>) {
         process::block_signals();
         let supervisor = match self.child() {
             Ok(supervisor) => supervisor,
@@ -230,12 +247,12 @@ impl Meet {
     fn child(self) -> std::result::Result<Arc<Supervisor>, Missed> {
         let Self { ours, theirs, states, proc, options, policy, has_pidfd_getfd } = self;
         // While the child makes itself ready.
-        let own = identity(&proc, process::gettid());
+        let own = identity_of(&proc, process::gettid()).ok();
         let own_root = fs::own_root_id();
         let memory = Access::detect();
         let (message, sent) = Message::receive(ours.as_fd()).ok_or(None)?;
         // From here on only the child has the other end: it closes when the command is executed.
-        theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        hang_up(&theirs);
         let (pid, number) = match message {
             Message::Loaded { pid, listener } => (pid, listener),
             Message::Failed { step, errno } => return Err(Some(step_error(step, errno))),
@@ -255,7 +272,7 @@ impl Meet {
         if let Err(errno) = seccomp::set_sync_wake_up(listener.as_fd()) {
             log::debug!("no synchronous wake-up, calls take longer: {errno}");
         }
-        states.learn(first_facts(own, identity(&proc, pid)));
+        states.learn(first_facts(own, identity_of(&proc, pid).ok()));
         let sight = Sight { listener, proc, memory, tags: states.tags() };
         // Not before: the child was made a copy of this process, and could not have been looked into either.
         if options.shield
@@ -265,11 +282,6 @@ impl Meet {
         }
         Ok(Arc::new(Supervisor::new(sight, states, options, pid.raw(), ours, &policy)))
     }
-}
-
-fn identity(proc: &Proc, pid: Pid) -> Option<Identity> {
-    let mut buf = vec![0; 1 << 16];
-    proc.read(pid, "status", &mut buf).ok().and_then(Identity::parse)
 }
 
 /// What is known of the child at the start: whether it is who we are, and its umask.

@@ -29,6 +29,20 @@ pub(crate) fn tag(proc: &Proc, pid: Pid) -> Result<u64> {
     limit(proc, pid, Limit::Locks)
 }
 
+/// Credentials, groups and umask of a thread, as they are now.
+pub(crate) fn identity_of(proc: &Proc, tid: Pid) -> Result<Identity> {
+    // Groups: up to 65536 of at most 11 bytes.
+    let mut small = [0; 4096];
+    let text = proc.read(tid, "status", &mut small)?;
+    let identity = if text.len() < 4096 {
+        Identity::parse(text)
+    } else {
+        let mut large = vec![0; 1 << 20];
+        Identity::parse(proc.read(tid, "status", &mut large)?)
+    };
+    Ok(identity.ok_or(Errno::EPERM)?)
+}
+
 /// What is the same for all callers of a sandbox.
 #[derive(Debug)]
 pub(crate) struct Sight {
@@ -218,16 +232,7 @@ impl<'s> Caller<'s> {
 
     /// The same of another thread.
     pub(crate) fn identity_of(&self, tid: Pid) -> Result<Identity> {
-        // Groups: up to 65536 of at most 11 bytes.
-        let mut small = [0; 4096];
-        let text = self.sight.proc.read(tid, "status", &mut small)?;
-        let identity = if text.len() < 4096 {
-            Identity::parse(text)
-        } else {
-            let mut large = vec![0; 1 << 20];
-            Identity::parse(self.sight.proc.read(tid, "status", &mut large)?)
-        };
-        Ok(identity.ok_or(Errno::EPERM)?)
+        identity_of(&self.sight.proc, tid)
     }
 
     /// A soft limit of the caller's process.
