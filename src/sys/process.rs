@@ -1,10 +1,11 @@
 //! Processes: limits, pidfds, signals to threads of our own.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::cell::RefCell;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::{Once, OnceLock};
 
-use super::{CallerFd, Pid, Result, check, errno_of, unit};
+use super::{CallerFd, Errno, Pid, Result, check, errno_of, unit};
 
 /// `PIDFD_THREAD` of Linux 6.9: the pidfd names a thread and its own descriptor table.
 const PIDFD_THREAD: libc::c_uint = libc::O_EXCL as libc::c_uint;
@@ -14,9 +15,25 @@ pub(crate) fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
     pidfd_open_flags(pid, 0)
 }
 
-/// pidfd_open(2) of a thread, by whose table [`pidfd_getfd`] then looks. Linux 6.9; `EINVAL` before.
-pub(crate) fn pidfd_open_thread(tid: Pid) -> Result<OwnedFd> {
-    pidfd_open_flags(tid, PIDFD_THREAD)
+thread_local! {
+    /// The thread that was last looked at by [`duplicate_of_thread`], pinned: a caller makes many calls in a row.
+    static LAST_THREAD: RefCell<Option<(Pid, OwnedFd)>> = const { RefCell::new(None) };
+}
+
+/// A duplicate of a descriptor in a thread's own table, close-on-exec: pidfd_getfd(2) by a pidfd of the thread. Linux 6.9;
+/// `EINVAL` before. `ESRCH` if there is no such thread.
+pub(crate) fn duplicate_of_thread(tid: Pid, fd: CallerFd) -> Result<OwnedFd> {
+    LAST_THREAD.with_borrow_mut(|last| {
+        if let Some((_, pidfd)) = last.as_ref().filter(|(last, _)| *last == tid) {
+            match pidfd_getfd(pidfd.as_fd(), fd) {
+                // It was another thread of this number.
+                Err(Errno::ESRCH) => {}
+                other => return other,
+            }
+        }
+        let (_, pidfd) = last.insert((tid, pidfd_open_flags(tid, PIDFD_THREAD)?));
+        pidfd_getfd(pidfd.as_fd(), fd)
+    })
 }
 
 fn pidfd_open_flags(pid: Pid, flags: libc::c_uint) -> Result<OwnedFd> {
@@ -38,7 +55,7 @@ pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: CallerFd) -> Result<OwnedFd
 pub(crate) fn can_duplicate() -> bool {
     let Some(this) = Pid::new(std::process::id() as i32) else { return false };
     let Ok(pidfd) = pidfd_open(this) else { return false };
-    pidfd_getfd(std::os::fd::AsFd::as_fd(&pidfd), CallerFd(pidfd.as_raw_fd())).is_ok()
+    pidfd_getfd(pidfd.as_fd(), CallerFd(pidfd.as_raw_fd())).is_ok()
 }
 
 /// Reads the soft limit `resource` of a process by any of its threads: prlimit(2).
@@ -123,7 +140,7 @@ pub(crate) fn fork() -> Result<Forked> {
     // SAFETY: the caller has ended or parked the threads of ours that could hold a lock, and the C library keeps
     // its allocator usable in the child of a process with threads.
     match unsafe { libc::fork() } {
-        -1 => Err(super::Errno::last()),
+        -1 => Err(Errno::last()),
         0 => Ok(Forked::Child),
         _ => Ok(Forked::Parent),
     }
@@ -176,10 +193,10 @@ pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()
 /// The process that a pidfd names, from what procfs says of it. `EBADF` where it is none.
 pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> Result<Pid> {
     let path = format!("/proc/thread-self/fdinfo/{}", pidfd.as_raw_fd());
-    let text = std::fs::read_to_string(path).map_err(|_| super::Errno::EBADF)?;
-    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")).ok_or(super::Errno::EBADF)?;
+    let text = std::fs::read_to_string(path).map_err(|_| Errno::EBADF)?;
+    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")).ok_or(Errno::EBADF)?;
     // -1: it has ended.
-    pid.trim().parse().ok().and_then(Pid::new).ok_or(super::Errno::ESRCH)
+    pid.trim().parse().ok().and_then(Pid::new).ok_or(Errno::ESRCH)
 }
 
 /// The process group of a process: getpgid(2).
@@ -201,7 +218,7 @@ pub(crate) fn all() -> Result<impl Iterator<Item = Result<Pid>>> {
 /// Whether there is a process or thread of this number.
 pub(crate) fn exists(pid: Pid) -> bool {
     // SAFETY: signal 0 only asks.
-    unit(unsafe { libc::kill(pid.raw(), 0) }.into()) != Err(super::Errno::ESRCH)
+    unit(unsafe { libc::kill(pid.raw(), 0) }.into()) != Err(Errno::ESRCH)
 }
 
 /// Sends `signal` to the process that any of its threads names: kill(2).

@@ -309,17 +309,16 @@ impl<'s> Caller<'s> {
         if fd.0 < 0 {
             return Err(Errno::EBADF.into());
         }
-        let pidfd = match process::pidfd_open_thread(self.call.tid) {
-            Err(Errno::EINVAL) => self.pidfd_of_leader()?,
+        let duplicate = match process::duplicate_of_thread(self.call.tid, fd) {
+            Err(Errno::EINVAL) => self.duplicate_of_leader(fd)?,
             other => other.map_err(unless_gone)?,
         };
-        let duplicate = process::pidfd_getfd(pidfd.as_fd(), fd)?;
         self.check()?;
         Ok(duplicate)
     }
 
     /// Before Linux 6.9 a pidfd names a process: right for a thread only if it shares the leader's table.
-    fn pidfd_of_leader(&self) -> Result<OwnedFd> {
+    fn duplicate_of_leader(&self, fd: CallerFd) -> Result<OwnedFd> {
         let tgid = self.tgid()?;
         if tgid != self.call.tid {
             crate::report::seldom(|| {
@@ -330,6 +329,7 @@ impl<'s> Caller<'s> {
             });
             return Err(Errno::EPERM.into());
         }
-        process::pidfd_open(tgid).map_err(unless_gone)
+        let pidfd = process::pidfd_open(tgid).map_err(unless_gone)?;
+        Ok(process::pidfd_getfd(pidfd.as_fd(), fd)?)
     }
 }

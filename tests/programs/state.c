@@ -299,7 +299,14 @@ static void daemonise(void)
 	say("parent", make("parent"));
 }
 
-static void pid_reuse(void)
+/* By a descriptor, which is looked up in the caller's table. */
+static int by_descriptor(const char *ok)
+{
+	int fd = open(ok, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 || fchmod(fd, 0755) ? errno : 0;
+}
+
+static void pid_reuse(const char *ok)
 {
 	pid_t first;
 	/* Numbers below 300 do not come again. */
@@ -307,7 +314,9 @@ static void pid_reuse(void)
 		first = fork();
 		if (first == 0) {
 			int result = getpid() > 310 ? allow() : 0;
-			_exit(getpid() > 310 ? result ? result : make("first") : 0);
+			if (getpid() > 310 && result == 0)
+				result = make("first");
+			_exit(getpid() > 310 && result == 0 ? by_descriptor(ok) : result);
 		}
 		int result = status(first);
 		if (first > 310)
@@ -315,8 +324,11 @@ static void pid_reuse(void)
 	} while (first <= 310);
 	for (int i = 0; i < 100000; i++) {
 		pid_t again = fork();
-		if (again == 0)
+		if (again == 0) {
+			if (getpid() == first)
+				say("its own", by_descriptor(ok));
 			_exit(getpid() == first ? make("again") : 0);
+		}
 		int result = status(again);
 		if (again == first) {
 			say("again", result);
@@ -379,7 +391,7 @@ int main(int argc, char **argv)
 	else if (!strcmp(name, "exec-lock")) exec_lock(argv);
 	else if (!strcmp(name, "failed-exec")) failed_exec(argv);
 	else if (!strcmp(name, "daemon")) daemonise();
-	else if (!strcmp(name, "pid-reuse")) pid_reuse();
+	else if (!strcmp(name, "pid-reuse")) pid_reuse(argv[2]);
 	else if (!strcmp(name, "one-way")) one_way(argv);
 	else if (!strcmp(name, "limits")) limits();
 	else return 2;
