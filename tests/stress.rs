@@ -280,8 +280,8 @@ fn a_fork_bomb_is_bounded() {
     assert_eq!(Hostile::start(&run).run().0, "stopped served\n");
 }
 
-/// Where no thread can be started an open that would wait is refused, and everything else served. With `Worker::may_wait`
-/// always granting, nobody is left to serve.
+/// Where no thread can be started an open or connect that would wait is refused, and everything else served. With
+/// `Cx::may_wait` always granting, or `Crew::has_parked` always true, nobody is left to serve.
 #[test]
 fn the_last_thread_waits_for_nobody() {
     let env = Env::new();
@@ -338,6 +338,8 @@ fn limited(env: &Env, limit: &[&str], what: &str) -> Done {
     // Not allowed as a whole: the supervisor opens what is there.
     let but = format!("denylist/write+{}", env.text("ok/never/***"));
     let run = run.args(["-q", "-p", "off", "-m", "core/sandbox/write:deny", "-m", &rule, "-m", &but]);
+    let socket = format!("unix:{}", env.text("ok/s"));
+    let run = run.args(["--allow-connect", &socket, "--allow-bind", &socket]);
     let run = run.args(["-N", "--allow-connect", "LOOPBACK@9", "-m", "core/violation/decision:kill", "--"]);
     let done = run.arg(env.program("hostile")).args([what, &env.text("ok")]).input("\n\n").output();
     assert_eq!(done.status.code(), Some(7), "{done:#?}");

@@ -106,6 +106,12 @@ impl Crew {
         (self.received.load(Ordering::SeqCst), self.receiving.load(Ordering::SeqCst) > 0)
     }
 
+    /// Whether a thread waits that can be called up, which one to be started perhaps cannot.
+    pub(super) fn has_parked(&self) -> bool {
+        let parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        parked.waiting > parked.called
+    }
+
     /// Waits to be called up; `false`: it is time to end. The caller is not counted as receiving; who calls it up
     /// does that.
     fn park(&self) -> bool {

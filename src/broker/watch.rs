@@ -163,6 +163,11 @@ impl<'a> Cx<'a> {
         self.may_wait()?;
         Ok(self.watched())
     }
+
+    /// As [`Cx::waits`], for a call that hardly ever does: where a thread is parked it is left to the watch to call that up.
+    pub(crate) fn waits_seldom(&self) -> Result<Watched<'a>> {
+        if self.supervisor.crew.has_parked() { Ok(self.watched()) } else { self.waits() }
+    }
 }
 
 impl Blocked {

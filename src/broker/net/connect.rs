@@ -18,8 +18,9 @@ pub(in super::super) fn connect(cx: &mut Cx<'_>) -> Result<Answer> {
     if cx.is_open()? && !needs_us(cx, &socket, &meaning) {
         return Ok(Answer::Continue);
     }
+    let near = is_near(&socket, &meaning);
     let destination = cx.destination(&socket, raw, meaning)?;
-    let run = |cx: &mut Cx<'_>| run(cx, &socket, &destination);
+    let run = |cx: &mut Cx<'_>| run(cx, &socket, &destination, near);
     if socket.is_unix() {
         cx.as_peer(run)?
     } else {
@@ -35,8 +36,22 @@ fn needs_us(cx: &Cx<'_>, socket: &Socket, meaning: &Meaning) -> bool {
     cx.supervisor.options.backstop && (stream || matches!(meaning, Meaning::Address(Address::Abstract(_))))
 }
 
-fn run(cx: &mut Cx<'_>, socket: &Socket, destination: &Destination) -> Result<()> {
+/// Whether the other end is on this machine: it is there at once, unless its queue is full.
+fn is_near(socket: &Socket, meaning: &Meaning) -> bool {
+    socket.is_unix()
+        || match meaning {
+            Meaning::Address(Address::Inet(addr, _)) => addr.is_loopback(),
+            Meaning::Address(Address::Inet6 { addr, .. }) => addr.to_canonical().is_loopback(),
+            _ => false,
+        }
+}
+
+fn run(cx: &mut Cx<'_>, socket: &Socket, destination: &Destination, near: bool) -> Result<()> {
     let may_block = socket.kind != libc::SOCK_DGRAM && !net::is_nonblocking(socket.fd())?;
-    let _watched = if may_block { Some(cx.waits()?) } else { None };
+    let _watched = match may_block {
+        true if near => Some(cx.waits_seldom()?),
+        true => Some(cx.waits()?),
+        false => None,
+    };
     net::connect(socket.fd(), destination.raw.bytes()).map_err(|errno| socket.stop(errno))
 }
