@@ -101,9 +101,14 @@ impl Crew {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many calls were received so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::SeqCst)
+    }
+
     /// How many calls were received, and whether somebody waits for the next.
     pub(super) fn progress(&self) -> (u64, bool) {
-        (self.received.load(Ordering::SeqCst), self.receiving.load(Ordering::SeqCst) > 0)
+        (self.received(), self.receiving.load(Ordering::SeqCst) > 0)
     }
 
     /// Whether a thread waits that can be called up, which one to be started perhaps cannot.

@@ -263,7 +263,8 @@ impl Base {
         match path.to_bytes().first() {
             None => Err(Errno::ENOENT.into()),
             Some(b'/') => Ok(Self::Root),
-            Some(_) => Self::descriptor(caller, at),
+            Some(_) if at.0 == libc::AT_FDCWD => Ok(Self::Dir(caller.cwd()?)),
+            Some(_) => Ok(Self::Dir(caller.directory(at)?)),
         }
     }
 

@@ -341,6 +341,7 @@ fn keep(supervisor: &Supervisor, mut eldest: std::process::Child, shared: &Share
     shared.update(|ended| ended.eldest = Some(status.map_err(|error| error.raw_os_error().unwrap_or(0))));
     while !process::poll([listener], [0], -1).is_ok_and(|[events]| events & libc::POLLHUP != 0) {}
     Crew::end(supervisor);
+    log::debug!("{} calls were handed to the supervisor", supervisor.crew.received());
     supervisor.options.sink().flush();
     shared.update(|ended| ended.all = true);
 }

@@ -285,6 +285,15 @@ impl<'s> Caller<'s> {
         Ok(self.sight.proc.fd(self.call.tid, fd)?)
     }
 
+    /// A directory of the caller's, to look up names below: its own descriptor where that can be had, for a third of what
+    /// pinning costs. What is no directory is good for nothing there.
+    pub(crate) fn directory(&self, fd: CallerFd) -> Result<OwnedFd> {
+        match self.duplicate(fd) {
+            Err(Stop::Errno(Errno::EPERM)) => self.descriptor(fd),
+            other => other,
+        }
+    }
+
     /// What a descriptor of the caller's refers to, for a call that only an open file serves: `EBADF` where it was opened
     /// with `O_PATH`. The caller's own open file, and `true`, where it can be had; else it is only pinned.
     pub(crate) fn file(&self, fd: CallerFd) -> Result<(OwnedFd, bool)> {

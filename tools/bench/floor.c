@@ -6,12 +6,17 @@
  *   cwd             the caller's working directory, opened and closed again
  *   readlink        the path of a descriptor of our own, from procfs
  *   getcwd          the same of a directory, by going there
+ *   call            a call that does next to nothing
+ *   filtered call   the same below a filter that allows everything
+ *   open            a file that is opened for reading, and closed
+ *   confined open   the same in a domain of Landlock that refuses writing and cutting off
  */
 #define _GNU_SOURCE
 #include <err.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/filter.h>
+#include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +35,7 @@
 #define ROUNDS 20
 #define CALLS 2000
 #define SET_FLAGS _IOW('!', 4, uint64_t)
+#define WRITE_AND_TRUNCATE (LANDLOCK_ACCESS_FS_WRITE_FILE | 1 << 14)
 
 static uint64_t
 now(void)
@@ -124,6 +130,53 @@ supervise(const char *name, int reads)
 	close(number);
 }
 
+static void
+call(void)
+{
+	syscall(SYS_getppid);
+}
+
+static void
+open_file(void)
+{
+	close(open("/usr/include/linux/landlock.h", O_RDONLY | O_CLOEXEC));
+}
+
+/* Allows everything. */
+static void
+filter(void)
+{
+	struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	struct sock_fprog program = {1, &allow};
+
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program))
+		err(1, "seccomp");
+}
+
+static void
+confine(void)
+{
+	struct landlock_ruleset_attr handled = {.handled_access_fs = WRITE_AND_TRUNCATE};
+	int rules = syscall(SYS_landlock_create_ruleset, &handled, sizeof(handled), 0);
+
+	if (rules < 0 || syscall(SYS_landlock_restrict_self, rules, 0))
+		err(1, "landlock");
+}
+
+/* In a process of its own, where that is not undone. */
+static void
+inside(const char *name, void (*enter)(void), void (*once)(void))
+{
+	fflush(stdout);
+	if (fork() == 0) {
+		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+		enter();
+		printf("%s %ju\n", name, (uintmax_t)best(once));
+		exit(0);
+	}
+	wait(NULL);
+}
+
 static char of_parent[64], of_root[32], path[PATH_MAX];
 static int proc, root;
 
@@ -159,5 +212,9 @@ main(void)
 	printf("cwd %ju\n", (uintmax_t)best(cwd));
 	printf("readlink %ju\n", (uintmax_t)best(by_readlink));
 	printf("getcwd %ju\n", (uintmax_t)best(by_getcwd));
+	printf("call %ju\n", (uintmax_t)best(call));
+	inside("filtered call", filter, call);
+	printf("open %ju\n", (uintmax_t)best(open_file));
+	inside("confined open", confine, open_file);
 	return 0;
 }
