@@ -92,15 +92,16 @@ fn names() -> impl Iterator<Item = (&'static str, Target)> {
     options.chain(lists).chain([("cmd/exec", Target::Exec)])
 }
 
-/// The longest name that the text begins with and that an operator (or nothing) follows.
+/// The name that the text begins with, which an operator (or nothing) follows, and where it ends.
 fn section(text: &[u8]) -> Option<(Target, usize)> {
-    names()
-        .filter(|(name, _)| {
-            text.strip_prefix(name.as_bytes())
-                .is_some_and(|rest| matches!(rest, [] | [b':' | b'?' | b'+' | b'-' | b'!', ..]))
-        })
-        .max_by_key(|(name, _)| name.len())
-        .map(|(name, target)| (target, name.len()))
+    let end = text.iter().position(is_operator).unwrap_or(text.len());
+    let (_, target) = names().find(|(name, _)| name.as_bytes() == &text[..end])?;
+    Some((target, end))
+}
+
+/// What no name has in it.
+fn is_operator(byte: &u8) -> bool {
+    matches!(byte, b':' | b'?' | b'+' | b'-' | b'!')
 }
 
 fn operation(target: Target, text: &[u8], end: usize) -> Result<Command, SyntaxError> {
@@ -242,4 +243,14 @@ fn amount(text: &str) -> Option<u64> {
     };
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| digits.parse::<u64>().ok()?.checked_mul(1 << shift)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_name_has_an_operator_in_it() {
+        for (name, _) in super::names() {
+            assert!(!name.bytes().any(|byte| super::is_operator(&byte)), "{name}");
+        }
+    }
 }
