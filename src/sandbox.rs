@@ -143,7 +143,8 @@ impl SandboxBuilder {
     /// Makes this process non-dumpable (`PR_SET_DUMPABLE`) just before a command is let go, as the command `sydbox` does: no
     /// other process of the user can then look into it through procfs, not even where there is no Landlock to keep those
     /// of the sandbox from that. It is for the whole process and stays: debuggers cannot attach any more, it leaves no core
-    /// dumps, and its files in `/proc` belong to root.
+    /// dumps, and its files in `/proc` belong to root. Without privilege it can spawn only this one command in a sandbox: into the
+    /// next child it could not look.
     pub fn shield_supervisor(&mut self, yes: bool) -> &mut Self {
         self.shield = yes;
         self

@@ -33,7 +33,7 @@ pub(crate) use backstop::{ruleset, scopes_signals};
 pub(crate) use crew::{Crew, is_over};
 pub(crate) use net::tell_without_duplicates;
 pub(crate) use states::{Facts, States};
-pub(crate) use supervisor::{Options, Supervisor};
+pub(crate) use supervisor::{Options, Starting, Supervisor};
 pub(crate) use tree::processes;
 
 use crate::gate::Op;

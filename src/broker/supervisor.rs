@@ -1,7 +1,7 @@
 //! What all threads of a supervisor share.
 #![forbid(unsafe_code)]
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,8 +13,8 @@ use super::watch::Watch;
 use crate::magic::Arming;
 use crate::policy::State;
 use crate::report::Sink;
-use crate::sys::process;
 use crate::sys::seccomp::Notification;
+use crate::sys::{CallerFd, Errno, Pid, process};
 use crate::tracee::Sight;
 
 /// What was settled before the sandbox started.
@@ -72,9 +72,18 @@ pub(crate) struct Supervisor {
     pub(crate) wait_all: AtomicBool,
     /// `core/violation/exit_code`: of the sandbox, whoever sets it.
     pub(crate) exit_code: AtomicI32,
-    /// Our end of the socket whose other end closes when the eldest has executed its command.
-    starting: Mutex<Option<OwnedFd>>,
+    starting: Mutex<Option<Starting>>,
     started: AtomicBool,
+}
+
+/// The hand-shake with an eldest that has not executed its command yet.
+pub(crate) struct Starting {
+    /// Our end of the socket.
+    pub(crate) ours: OwnedFd,
+    /// The number that the eldest knows the other end by, until it executes its command.
+    pub(crate) number: CallerFd,
+    /// Which file that is.
+    pub(crate) id: (u64, u64),
 }
 
 impl Supervisor {
@@ -83,8 +92,8 @@ impl Supervisor {
         sight: Sight,
         states: States,
         options: Options,
-        eldest: i32,
-        socket: OwnedFd,
+        eldest: Pid,
+        starting: Starting,
         first: &State,
     ) -> Self {
         let others = states.by_tag(states.first_tag()).is_none_or(|first| first.facts.identity_changed);
@@ -98,10 +107,10 @@ impl Supervisor {
             bound: Bound::default(),
             unanswered: Mutex::default(),
             violations: AtomicU64::new(0),
-            eldest,
+            eldest: eldest.raw(),
             wait_all: AtomicBool::new(true),
             exit_code: AtomicI32::new(-1),
-            starting: Mutex::new(Some(socket)),
+            starting: Mutex::new(Some(starting)),
             started: AtomicBool::new(false),
         };
         supervisor.adopt(None, first);
@@ -120,29 +129,30 @@ impl Supervisor {
 
     /// Lets the eldest go on: the listener is in good hands.
     pub(crate) fn acknowledge(&self) {
-        if let Some(socket) = &*self.starting.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(starting) = &*self.starting.lock().unwrap_or_else(PoisonError::into_inner) {
             // If the child is dead by now, that shows elsewhere.
-            let _ = nix::unistd::write(socket, &[0]);
+            let _ = nix::unistd::write(&starting.ours, &[0]);
         }
     }
 
     /// Whether the eldest has not executed its command yet. Its first exec is ours and counts for nothing.
     pub(crate) fn is_starting(&self) -> bool {
-        use std::os::fd::AsFd;
         if self.started.load(Ordering::Acquire) {
             return false;
         }
         let mut starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
-        let hung_up = match &*starting {
-            None => true,
-            Some(socket) => {
-                process::poll([socket.as_fd()], [libc::POLLIN], 0).is_ok_and(|[events]| events != 0)
-            }
-        };
-        if hung_up {
+        // The exec closes the socket. That nobody has it any more is not enough: what this process forked at the same time has
+        // a copy of it. Nor is what the descriptor is: in billions of sockets the same number comes again.
+        let is_open = starting.as_ref().is_some_and(|starting| {
+            let hung_up = process::poll([starting.ours.as_fd()], [libc::POLLIN], 0);
+            let eldest = Pid::new(self.eldest).ok_or(Errno::ESRCH);
+            let file = eldest.and_then(|eldest| self.sight.proc.fd_id(eldest, starting.number));
+            hung_up.is_ok_and(|[events]| events == 0) && file == Ok(starting.id)
+        });
+        if !is_open {
             *starting = None;
             self.started.store(true, Ordering::Release);
         }
-        !hung_up
+        is_open
     }
 }

@@ -9,7 +9,7 @@ use std::thread;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 use super::{Child, Sandbox};
-use crate::broker::{self, Crew, Facts, Options, States, Supervisor};
+use crate::broker::{self, Crew, Facts, Options, Starting, States, Supervisor};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate;
 use crate::magic::Arming;
@@ -17,7 +17,7 @@ use crate::policy::{NetMode, State};
 use crate::sys::child::{self, Message, Setup, Step};
 use crate::sys::fs::{self, Proc};
 use crate::sys::memory::Access;
-use crate::sys::{Errno, Pid, creds, process, seccomp};
+use crate::sys::{CallerFd, Errno, Pid, creds, process, seccomp};
 use crate::tracee::{Identity, Sight, identity_of};
 
 /// The limits that the child sets, of which it can take none back.
@@ -136,7 +136,7 @@ impl Launch {
         let keep = Keep { theirs: Arc::clone(&theirs), meeting, shared: Arc::clone(&shared) };
         let thread = thread::Builder::new().name("sydbox".into());
         let thread = thread.spawn(move || keep.run(command, setup, &tell)).map_err(|error| {
-            hang_up(&theirs);
+            take(&theirs).iter().for_each(hang_up);
             no_thread(error)
         })?;
         match told.recv() {
@@ -150,9 +150,23 @@ impl Launch {
 /// The child's end of the hand-shake socket, as long as this process has it.
 type Theirs = Arc<Mutex<Option<OwnedFd>>>;
 
-/// Closes it: from then on only the child has it, if there is one.
-fn hang_up(theirs: &Theirs) {
-    theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
+fn take(theirs: &Theirs) -> Option<OwnedFd> {
+    theirs.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// Ends the hand-shake if it is not over: whoever reads at one of the two ends is told that there is nothing more. To close
+/// them would not do, for other processes, the child first of all, have copies.
+fn hang_up(end: &OwnedFd) {
+    let _ = nix::sys::socket::shutdown(end.as_raw_fd(), nix::sys::socket::Shutdown::Both);
+}
+
+/// Ours while the hand-shake is not over.
+struct Line(Option<OwnedFd>);
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.0.iter().for_each(hang_up);
+    }
 }
 
 /// Why there is no supervisor. `None`: the child was never heard of.
@@ -188,7 +202,7 @@ impl Keep {
     fn fork(&self, mut command: Command) -> Result<(std::process::Child, Arc<Supervisor>)> {
         let spawned = command.spawn();
         // Where the child did not get as far as the hand-shake, this wakes the other thread.
-        hang_up(&self.theirs);
+        take(&self.theirs).iter().for_each(hang_up);
         match (spawned, self.meeting.recv().unwrap_or(Err(None))) {
             (Ok(eldest), Ok(supervisor)) => Ok((eldest, supervisor)),
             (Ok(mut eldest), Err(missed)) => {
@@ -234,10 +248,19 @@ impl Meet {
     /// Takes the listener from the child, lets the child go on, and begins to receive.
     fn run(self, met: &mpsc::Sender<Met>) {
         process::block_signals();
+        // Also where it ends in a panic, the child is to be told.
+        let mut line = match self.ours.try_clone() {
+            Ok(ours) => Line(Some(ours)),
+            Err(error) => {
+                hang_up(&self.ours);
+                return drop(met.send(Err(Some(Error::system("dup", error)))));
+            }
+        };
         let supervisor = match self.child() {
             Ok(supervisor) => supervisor,
             Err(missed) => return drop(met.send(Err(missed))),
         };
+        line.0 = None;
         Crew::open(&supervisor);
         supervisor.acknowledge();
         let _ = met.send(Ok(Arc::clone(&supervisor)));
@@ -251,8 +274,11 @@ impl Meet {
         let own_root = fs::own_root_id();
         let memory = Access::detect();
         let (message, sent) = Message::receive(ours.as_fd()).ok_or(None)?;
-        // From here on only the child has the other end: it closes when the command is executed.
-        hang_up(&theirs);
+        // The child's own closes when the command is executed.
+        let theirs = take(&theirs).ok_or(None)?;
+        let file = fs::fstat(theirs.as_fd()).map_err(|errno| Error::system("fstat", errno))?;
+        let starting = Starting { ours, number: CallerFd(theirs.as_raw_fd()), id: file.id };
+        drop(theirs);
         let (pid, number) = match message {
             Message::Loaded { pid, listener } => (pid, listener),
             Message::Failed { step, errno } => return Err(Some(step_error(step, errno))),
@@ -261,7 +287,7 @@ impl Meet {
             (Some(listener), _) => listener,
             (None, _) => process::pidfd_open(pid)
                 .and_then(|pidfd| process::pidfd_getfd(pidfd.as_fd(), number))
-                .map_err(|errno| Error::system("cannot take the seccomp listener from the child", errno))?,
+                .map_err(cannot_take)?,
         };
         if own_root.is_err() || proc.root_id(pid) != own_root {
             return Err(Some(Error::new(
@@ -280,8 +306,14 @@ impl Meet {
         {
             return Err(Some(Error::system("prctl(PR_SET_DUMPABLE)", errno)));
         }
-        Ok(Arc::new(Supervisor::new(sight, states, options, pid.raw(), ours, &policy)))
+        Ok(Arc::new(Supervisor::new(sight, states, options, pid, starting, &policy)))
     }
+}
+
+fn cannot_take(errno: Errno) -> Error {
+    let hidden = errno == Errno::EPERM && !nix::sys::prctl::get_dumpable().unwrap_or(true);
+    let why = if hidden { " of a process that is not dumpable (shield_supervisor, for one)" } else { "" };
+    Error::system(format!("cannot take the seccomp listener from the child{why}"), errno)
 }
 
 /// What is known of the child at the start: whether it is who we are, and its umask.

@@ -352,3 +352,91 @@ fn read_byte(fd: RawFd, byte: &mut u8) -> bool {
         }
     }
 }
+
+/// Commands with hooks, which only this module can write.
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+
+    use super::*;
+    use crate::{Sandbox, SandboxBuilder};
+
+    /// The sockets of one test must not be taken for those of another.
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+    fn builder(rules: &[&str]) -> SandboxBuilder {
+        let mut builder = Sandbox::builder();
+        for rule in rules {
+            builder.magic(rule).unwrap();
+        }
+        builder
+    }
+
+    /// Duplicates in the child the sockets of the hand-shake, so that the exec does not close them all: as a process does that
+    /// was forked at the same time. The last socket is that by which the exec is reported; it must close.
+    fn keep_copies(command: &mut Command) {
+        let hook = || {
+            let kind = |fd| {
+                let (mut kind, mut len) = (0, size_of::<libc::c_int>() as libc::socklen_t);
+                // SAFETY: the kernel writes one integer.
+                unsafe {
+                    let kind = (&raw mut kind).cast();
+                    libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_TYPE, kind, &raw mut len);
+                }
+                kind
+            };
+            let sockets = || (3..200).filter(|fd| kind(*fd) == libc::SOCK_SEQPACKET);
+            let last = sockets().max();
+            for fd in sockets().filter(|fd| Some(*fd) != last) {
+                // SAFETY: a plain number.
+                unsafe { libc::fcntl(fd, libc::F_DUPFD, 300) };
+            }
+            Ok(())
+        };
+        // SAFETY: the hook makes only async-signal-safe calls and allocates nothing.
+        unsafe { command.pre_exec(hook) };
+    }
+
+    /// Only the command's own exec counts as ours. With `Supervisor::is_starting` asking no more than whether all have closed
+    /// the socket, `id` is executed.
+    #[test]
+    fn copies_of_the_hand_shake() {
+        let _alone = ALONE.lock();
+        let command = || {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", "exec id"]).stdout(Stdio::null()).stderr(Stdio::null());
+            keep_copies(&mut command);
+            command
+        };
+        assert!(command().status().unwrap().success());
+        let sandbox = builder(&["core/sandbox/exec:deny", "allowlist/exec+/**", "denylist/exec+/**/id"]);
+        let status = sandbox.build().unwrap().spawn(command()).unwrap().wait().unwrap();
+        assert_eq!(status.code(), Some(126));
+    }
+
+    /// Without `Line` the child waits for ever for an answer.
+    #[test]
+    fn a_hand_shake_that_fails_ends() {
+        let _alone = ALONE.lock();
+        let mut command = Command::new("true");
+        let hook = || {
+            // SAFETY: no memory but a literal is passed. An ordinary user cannot look into what is not dumpable.
+            unsafe {
+                if libc::geteuid() == 0 {
+                    libc::chroot(c"/tmp".as_ptr());
+                } else {
+                    libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+                }
+            }
+            Ok(())
+        };
+        // SAFETY: the hook makes only async-signal-safe calls and allocates nothing.
+        unsafe { command.pre_exec(hook) };
+        let error = builder(&["core/sandbox/write:deny"]).build().unwrap().spawn(command).err().unwrap();
+        let expected = match nix::unistd::geteuid().is_root() {
+            true => "the command has another root directory",
+            false => "cannot take the seccomp listener from the child",
+        };
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}

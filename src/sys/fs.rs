@@ -114,6 +114,11 @@ impl Proc {
             .map_err(|errno| if errno == Errno::ENOENT { Errno::EBADF } else { errno })
     }
 
+    /// Which file a descriptor of a thread's table refers to.
+    pub(crate) fn fd_id(&self, tid: Pid, fd: CallerFd) -> Result<(u64, u64)> {
+        Ok(stat_at(borrow(&self.root), Name::new(format_args!("{tid}/fd/{}", fd.0)).as_c(), 0)?.id)
+    }
+
     /// How many descriptors a thread's table has: the size of its directory, since Linux 6.2.
     pub(crate) fn count_fds(&self, tid: Pid) -> Result<u64> {
         let stat = lstat(borrow(&self.root), Name::new(format_args!("{tid}/fd")).as_c())?;
