@@ -216,7 +216,12 @@ impl Opened {
 }
 
 /// Opens a name in a pinned directory, of which a look brought `before`. `None`: that has changed meanwhile.
-fn open_entry(cx: &mut Cx<'_>, entry: Entry, before: fs::Outcome, mut how: How) -> Result<Option<Opened>> {
+fn open_entry(
+    cx: &mut Cx<'_>,
+    mut entry: Entry,
+    before: fs::Outcome,
+    mut how: How,
+) -> Result<Option<Opened>> {
     resolve::may_open(&cx.caller, entry.dir.as_fd(), entry.path.bytes(), how.writes())?;
     if how.writes() {
         if let Some(refusal) = cx.check(Access::Write, &entry.path)? {
@@ -256,8 +261,12 @@ fn open_entry(cx: &mut Cx<'_>, entry: Entry, before: fs::Outcome, mut how: How) 
         return Err(Errno::EOVERFLOW.into());
     }
     let may_block = before.is_ok_and(|stat| may_block(&stat, how));
-    if may_block && before.is_ok_and(|stat| stat.kind() == libc::S_IFIFO) {
-        cx.may_wait()?;
+    if may_block {
+        // Nor must a lock on the caller's directory outlive its descriptor while we wait.
+        entry.dir = fs::pin_dir(entry.dir.as_fd(), c".")?;
+        if before.is_ok_and(|stat| stat.kind() == libc::S_IFIFO) {
+            cx.may_wait()?;
+        }
     }
     if before.is_ok_and(|stat| is_tty(&stat)) {
         return Ok(Some(Opened::existing(open_tty(cx, how)?)));

@@ -20,6 +20,10 @@ use crate::tracee::Result;
 const TICK: Duration = Duration::from_millis(5);
 /// How often it is looked at blocked calls: so long a signal may wait for its handler, at most about this.
 const LOOK: Duration = Duration::from_millis(20);
+/// A call that seldom waits has waited if it took longer.
+const SHORT: Duration = Duration::from_millis(1);
+/// So many times as long no such call is trusted then: many in a row would hold others up, each for less than a tick.
+const DISTRUST: u32 = 100;
 /// So many looks at nothing before the thread sleeps: calls come one after the other, and to wake it for each would cost
 /// more than they do.
 const PATIENCE: u32 = 25;
@@ -36,6 +40,8 @@ pub(crate) struct Watch {
 #[derive(Default)]
 struct Slots {
     blocked: Vec<Blocked>,
+    /// Until then calls that seldom wait are not trusted, because one did.
+    distrust: Option<Instant>,
     /// The thread has been started, and has not ended.
     started: bool,
     ending: bool,
@@ -52,6 +58,8 @@ struct Blocked {
 pub(crate) struct Watched<'s> {
     supervisor: &'s Supervisor,
     entry: Blocked,
+    /// When a call began that seldom waits.
+    began: Option<Instant>,
 }
 
 /// Has the thread look after the call that was just received: if it takes long, somebody else is to receive.
@@ -117,7 +125,19 @@ impl Watch {
                 let blocked = slots.blocked.clone();
                 drop(slots);
                 let start = Instant::now();
-                let due: Vec<&Blocked> = blocked.iter().filter(|entry| entry.is_due(supervisor)).collect();
+                let mut last = (start, received);
+                let due = blocked.iter().filter(|entry| {
+                    // Nor does looking at many keep from seeing that nobody receives.
+                    if last.0.elapsed() > TICK {
+                        let (received, receives) = crew.progress();
+                        if received == last.1 && !receives {
+                            crew::relieve(supervisor);
+                        }
+                        last = (Instant::now(), received);
+                    }
+                    entry.is_due(supervisor)
+                });
+                let due: Vec<&Blocked> = due.collect();
                 // Many may be blocked: looking at them holds nobody up, and takes a fifth of the time at most.
                 look = Instant::now() + LOOK.max(start.elapsed() * 4);
                 slots = self.slots();
@@ -149,7 +169,7 @@ impl<'a> Cx<'a> {
         let Notification { id, tid: caller, .. } = self.caller.call;
         let entry = Blocked { id, caller, worker: self.worker.tid };
         self.supervisor.watch.slots().blocked.push(entry);
-        Watched { supervisor: self.supervisor, entry }
+        Watched { supervisor: self.supervisor, entry, began: None }
     }
 
     /// Watches over the call, which is about to block; somebody else receives.
@@ -166,7 +186,13 @@ impl<'a> Cx<'a> {
 
     /// As [`Cx::waits`], for a call that hardly ever does: where a thread is parked it is left to the watch to call that up.
     pub(crate) fn waits_seldom(&self) -> Result<Watched<'a>> {
-        if self.supervisor.crew.has_parked() { Ok(self.watched()) } else { self.waits() }
+        let distrust = self.supervisor.watch.slots().distrust;
+        if distrust.is_some_and(|until| Instant::now() < until) || !self.supervisor.crew.has_parked() {
+            return self.waits();
+        }
+        let mut watched = self.watched();
+        watched.began = Some(Instant::now());
+        Ok(watched)
     }
 }
 
@@ -183,6 +209,9 @@ impl Drop for Watched<'_> {
         let mut slots = self.supervisor.watch.slots();
         if let Some(at) = slots.blocked.iter().position(|entry| *entry == self.entry) {
             slots.blocked.swap_remove(at);
+        }
+        if let Some(waited) = self.began.map(|began| began.elapsed()).filter(|waited| *waited > SHORT) {
+            slots.distrust = Instant::now().checked_add(waited.saturating_mul(DISTRUST));
         }
     }
 }

@@ -313,13 +313,15 @@ impl<'s> Caller<'s> {
         Ok(flags & i64::from(libc::O_PATH) != 0)
     }
 
-    /// A duplicate of a descriptor of the caller: the same open file description.
+    /// A duplicate of a descriptor of the caller: the same open file description. `EPERM` where that cannot be had.
     pub(crate) fn duplicate(&self, fd: CallerFd) -> Result<OwnedFd> {
         if fd.0 < 0 {
             return Err(Errno::EBADF.into());
         }
         let duplicate = match process::duplicate_of_thread(self.call.tid, fd) {
             Err(Errno::EINVAL) => self.duplicate_of_leader(fd)?,
+            // Filters refuse calls by either.
+            Err(Errno::ENOSYS | Errno::EACCES) => return Err(Errno::EPERM.into()),
             other => other.map_err(unless_gone)?,
         };
         self.check()?;
