@@ -261,3 +261,23 @@ fn sydbox_in_sydbox_says_why_not() {
     assert_eq!((nested.status.code(), &nested.stdout[..]), (Some(125), ""), "{nested:?}");
     assert!(nested.stderr.contains("there is a sandbox around this one already"), "{nested:?}");
 }
+
+/// Whatever errno a filter refuses it with, descriptors are then reached through procfs. With `Caller::duplicate` handing on
+/// `ENOSYS` every call relative to a directory fails with it.
+#[test]
+fn a_filter_that_refuses_duplicates_by_any_errno() {
+    let text = "import os
+d = os.open('ok', os.O_RDONLY)
+os.mkdir('made', dir_fd=d); os.fchmod(d, 0o755); os.rmdir('made', dir_fd=d); print('done')";
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        let env = Env::new();
+        let run = |words: &[&str]| {
+            let run = env.run(env.program("without")).arg(libc::SYS_pidfd_getfd.to_string());
+            run.arg(errno.to_string()).args(words).args(["python3", "-c", text]).output()
+        };
+        assert_eq!(run(&[]).stdout, "done\n");
+        let (sydbox, rule) = (common::sydbox(), format!("allowlist/write+{}", env.text("ok/***")));
+        let done = run(&[sydbox.to_str().unwrap(), "-m", "core/sandbox/write:deny", "-m", &rule, "--"]);
+        assert_eq!(done.stdout, "done\n", "{errno}: {done:#?}");
+    }
+}
