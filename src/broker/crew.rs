@@ -56,6 +56,13 @@ struct Parked {
     called: usize,
 }
 
+impl Parked {
+    /// Whether one waits that has not been called up.
+    fn has_free(&self) -> bool {
+        self.waiting > self.called
+    }
+}
+
 impl Crew {
     /// The thread that is to be the first, where there is no supervisor yet: `run` makes one and has the thread
     /// [join](Crew::join).
@@ -113,8 +120,7 @@ impl Crew {
 
     /// Whether a thread waits that can be called up, which one to be started perhaps cannot.
     pub(super) fn has_parked(&self) -> bool {
-        let parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        parked.waiting > parked.called
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner).has_free()
     }
 
     /// Waits to be called up; `false`: it is time to end. The caller is not counted as receiving; who calls it up
@@ -146,7 +152,7 @@ fn call_up(supervisor: &Arc<Supervisor>) -> bool {
     // Counted before it runs: whoever comes next sees that one is on its way.
     crew.receiving.fetch_add(1, Ordering::SeqCst);
     let mut parked = crew.parked.lock().unwrap_or_else(PoisonError::into_inner);
-    if parked.waiting > parked.called {
+    if parked.has_free() {
         parked.called += 1;
         crew.called.notify_one();
         return true;

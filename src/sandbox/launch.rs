@@ -40,13 +40,7 @@ fn limits(policy: &State) -> Vec<(u32, u64, u64)> {
 /// Everything that one spawn needs, made ready before the fork.
 pub(super) struct Launch {
     setup: Setup,
-    ours: OwnedFd,
-    theirs: OwnedFd,
-    states: States,
-    proc: Proc,
-    options: Options,
-    policy: State,
-    has_pidfd_getfd: bool,
+    meet: Meet,
 }
 
 impl Launch {
@@ -118,18 +112,18 @@ impl Launch {
             unsafe_connect: policy.allow_unsafe_connect && !has_pidfd_getfd,
             sink: Mutex::new(Arc::clone(&sandbox.builder.sink)),
         };
-        Ok(Self { setup, ours, theirs, states, proc, options, policy, has_pidfd_getfd })
+        let theirs = Arc::new(Mutex::new(Some(theirs)));
+        Ok(Self { setup, meet: Meet { ours, theirs, states, proc, options, policy, has_pidfd_getfd } })
     }
 
     /// Starts the supervisor and the command.
     pub(super) fn spawn(self, command: Command) -> Result<Child> {
         process::install_interrupt_handler();
-        let Self { setup, ours, theirs, states, proc, options, policy, has_pidfd_getfd } = self;
-        let theirs = Arc::new(Mutex::new(Some(theirs)));
-        // Before the fork, which it would wait for, and takes the listener while spawn waits for the exec, which is trapped.
-        let meet = Meet { ours, theirs: Arc::clone(&theirs), states, proc, options, policy, has_pidfd_getfd };
+        let Self { setup, meet } = self;
+        let theirs = Arc::clone(&meet.theirs);
         let (met, meeting) = mpsc::channel();
         let no_thread = |error| Error::system("cannot start a thread", error);
+        // Before the fork, which it would wait for, and takes the listener while spawn waits for the exec, which is trapped.
         Crew::first(move || meet.run(&met)).map_err(no_thread)?;
         let (tell, told) = mpsc::channel();
         let shared = Arc::new(Shared::default());

@@ -288,19 +288,21 @@ impl<'s> Caller<'s> {
     /// A directory of the caller's, to look up names below: its own descriptor where that can be had, for a third of what
     /// pinning costs. What is no directory is good for nothing there.
     pub(crate) fn directory(&self, fd: CallerFd) -> Result<OwnedFd> {
+        Ok(self.own_or_pinned(fd)?.0)
+    }
+
+    /// The caller's own open file, and `true`, where it can be had; else it is only pinned.
+    fn own_or_pinned(&self, fd: CallerFd) -> Result<(OwnedFd, bool)> {
         match self.duplicate(fd) {
-            Err(Stop::Errno(Errno::EPERM)) => self.descriptor(fd),
-            other => other,
+            Err(Stop::Errno(Errno::EPERM)) => Ok((self.descriptor(fd)?, false)),
+            other => Ok((other?, true)),
         }
     }
 
     /// What a descriptor of the caller's refers to, for a call that only an open file serves: `EBADF` where it was opened
-    /// with `O_PATH`. The caller's own open file, and `true`, where it can be had; else it is only pinned.
+    /// with `O_PATH`. `true`: it is the caller's own open file.
     pub(crate) fn file(&self, fd: CallerFd) -> Result<(OwnedFd, bool)> {
-        let (file, own) = match self.duplicate(fd) {
-            Err(Stop::Errno(Errno::EPERM)) => (self.descriptor(fd)?, false),
-            other => (other?, true),
-        };
+        let (file, own) = self.own_or_pinned(fd)?;
         let path_only = if own { fs::is_path_only(file.as_fd())? } else { self.is_path_only(fd)? };
         if path_only { Err(Errno::EBADF.into()) } else { Ok((file, own)) }
     }
