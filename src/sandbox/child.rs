@@ -95,6 +95,10 @@ impl Child {
     /// If the process cannot be forked: the supervisor then goes on in this one.
     pub fn detach(self, sink: impl FnOnce() -> Arc<dyn Sink>) -> Result<()> {
         let Started { supervisor, .. } = &self.started;
+        let _alone = self.shared.alone();
+        if !self.is_running() {
+            return Ok(());
+        }
         Crew::end(supervisor);
         supervisor.options.sink().flush();
         let forked = process::fork().map_err(|errno| {

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -366,6 +366,7 @@ fn keep(supervisor: &Supervisor, mut eldest: std::process::Child, shared: &Share
     let status = eldest.wait();
     shared.update(|ended| ended.eldest = Some(status.map_err(|error| error.raw_os_error().unwrap_or(0))));
     while !process::poll([listener], [0], -1).is_ok_and(|[events]| events & libc::POLLHUP != 0) {}
+    let _alone = shared.alone();
     Crew::end(supervisor);
     log::debug!("{} calls were handed to the supervisor", supervisor.crew.received());
     supervisor.options.sink().flush();
@@ -384,9 +385,16 @@ pub(super) struct Ended {
 pub(super) struct Shared {
     pub(super) ended: Mutex<Ended>,
     pub(super) changed: std::sync::Condvar,
+    closing: Mutex<()>,
 }
 
 impl Shared {
+    /// For whoever ends the crew, until it is done: the end of the tree and [`Child::detach`] can come at once, and who forks
+    /// must not do so while the other thread holds a lock, which nobody would open in the new process.
+    pub(super) fn alone(&self) -> MutexGuard<'_, ()> {
+        self.closing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn update(&self, change: impl FnOnce(&mut Ended)) {
         change(&mut self.ended.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_all();
