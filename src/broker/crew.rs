@@ -260,8 +260,9 @@ fn receive(supervisor: &Arc<Supervisor>, worker: &mut Worker) -> bool {
             return false;
         }
         let most = if crowded { most_receivers() } else { 1 };
-        if crew.receiving.fetch_add(1, Ordering::SeqCst) >= most {
-            crew.receiving.fetch_sub(1, Ordering::SeqCst);
+        // In one step: two that count themselves and then see each other would both go, and nobody would receive.
+        let room = |receiving| (receiving < most).then_some(receiving + 1);
+        if crew.receiving.fetch_update(Ordering::SeqCst, Ordering::SeqCst, room).is_err() {
             return true;
         }
     }
