@@ -141,26 +141,41 @@ static void *call(void *unused)
 	return NULL;
 }
 
-/* exec GOOD BAD COUNT FILE WRITTEN: executes GOOD, which is BAD by the time the kernel looks. BAD is a copy of GOOD
-   that appends a letter to FILE, as many as were seen to run on; WRITTEN may be written. */
+/* Whether the file has one of each of the letters. */
+static int has(const char *file, const char *letters)
+{
+	char text[65536];
+	int fd = open(file, O_RDONLY);
+	ssize_t len = read(fd, text, sizeof text);
+	close(fd);
+	while (*letters && memchr(text, *letters, len < 0 ? 0 : len))
+		letters++;
+	return !*letters;
+}
+
+/* exec GOOD BAD COUNT FILE WRITTEN [LETTERS]: executes GOOD, which is BAD by the time the kernel looks. BAD is a copy of
+   GOOD that appends a letter to FILE, as many as were seen to run on; WRITTEN may be written. Stops when FILE has the
+   letters; says how often it tried. */
 static void exec(void)
 {
+	int n = 0;
 	good = arg[0], bad = arg[1];
-	for (int i = atoi(arg[2]); i > 0; i--) {
+	while (n < atoi(arg[2]) && !(arg[5] && has(arg[3], arg[5]))) {
+		n++;
 		if (fork() == 0) {
 			pthread_t thread;
 			char *words[] = {"attack", "ran", arg[3], NULL};
 			path = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 			strcpy(path, good);
 			pthread_create(&thread, NULL, flip, NULL);
-			for (int n = 0; n < 2; n++)
+			for (int i = 0; i < 2; i++)
 				pthread_create(&thread, NULL, call, NULL);
 			for (;;)
 				execv(path, words);
 		}
 		wait(NULL);
 	}
-	puts("done");
+	printf("%d\n", n);
 }
 
 /* ran FILE: appends the last letter of this program's name to the file, in two calls that are mediated. */
