@@ -126,6 +126,7 @@ impl Crew {
     /// Waits to be called up; `false`: it is time to end. The caller is not counted as receiving; who calls it up
     /// does that.
     fn park(&self) -> bool {
+        process::forget_thread();
         let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
         if parked.waiting >= MAX_PARKED {
             return false;

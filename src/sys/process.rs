@@ -36,6 +36,11 @@ pub(crate) fn duplicate_of_thread(tid: Pid, fd: CallerFd) -> Result<OwnedFd> {
     })
 }
 
+/// Lets go of the thread that [`duplicate_of_thread`] pinned last.
+pub(crate) fn forget_thread() {
+    LAST_THREAD.take();
+}
+
 fn pidfd_open_flags(pid: Pid, flags: libc::c_uint) -> Result<OwnedFd> {
     // SAFETY: no memory is passed.
     let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.raw(), flags) })?;
