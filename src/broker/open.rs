@@ -94,11 +94,16 @@ impl How {
     }
 
     fn naming(self) -> Naming {
-        Naming { follow: self.follows(), create: self.flags & CREAT != 0 }
+        Naming { follow: self.follows(), create: self.flags & CREAT != 0, exclusive: self.is_exclusive() }
     }
 
     fn follows(self) -> bool {
-        self.flags & NOFOLLOW == 0 && self.flags & (CREAT | EXCL) != CREAT | EXCL
+        self.flags & NOFOLLOW == 0 && !self.is_exclusive()
+    }
+
+    /// Whether it fails on whatever exists.
+    fn is_exclusive(self) -> bool {
+        self.flags & (CREAT | EXCL) == CREAT | EXCL
     }
 }
 
@@ -215,19 +220,26 @@ impl Opened {
     }
 }
 
-/// Opens a name in a pinned directory, of which a look brought `before`. `None`: that has changed meanwhile.
+/// Opens a name in a pinned directory, of which a look brought `seen`. `None`: that has changed meanwhile.
 fn open_entry(
     cx: &mut Cx<'_>,
     mut entry: Entry,
-    before: fs::Outcome,
+    seen: Option<fs::Outcome>,
     mut how: How,
 ) -> Result<Option<Opened>> {
     resolve::may_open(&cx.caller, entry.dir.as_fd(), entry.path.bytes(), how.writes())?;
+    // The structure of openat2 is in memory, and with it what is asked; to an access mode of 3, which is neither reading
+    // nor writing, Landlock has no objection. Whether the caller still waits need not be asked: nobody else gets the answer.
+    let by_kernel = cx.call.op != Op::Openat2 && how.flags & ACCMODE != ACCMODE;
+    if by_kernel && how.writes() && cx.is_granted(&entry.path, how.reads())? {
+        return Ok(Some(Opened::ByKernel));
+    }
+    let look = |entry: &Entry| seen.unwrap_or_else(|| entry.look());
     if how.writes() {
         if let Some(refusal) = cx.check(Access::Write, &entry.path)? {
             let subject = crate::report::Subject::Path(entry.path.bytes().to_vec());
             let details = || format!(", {}", arguments::open_flags(how.flags as i32));
-            match refused_anyway(&entry, before, how) {
+            match refused_anyway(&entry, look(&entry), how) {
                 // It exists and is only opened for reading: the flag says nothing.
                 None => how.flags &= !CREAT,
                 Some(Errno::EPERM) => cx.refuse(refusal, subject, details, Errno::EPERM)?,
@@ -245,18 +257,14 @@ fn open_entry(
         if let Some(refusal) = cx.check(Access::Read, &entry.path)? {
             let subject = crate::report::Subject::Path(entry.path.bytes().to_vec());
             let details = || format!(", {}", arguments::open_flags(how.flags as i32));
-            match unreadable_anyway(&entry, before, how) {
+            match unreadable_anyway(&entry, look(&entry), how) {
                 None => cx.refuse(refusal, subject, details, Errno::EPERM)?,
                 Some(errno) => cx.natural(refusal, subject, details, errno)?,
             }
         }
     }
-    // The structure of openat2 is in memory, and with it what is asked; to an access mode of 3, which is neither reading
-    // nor writing, Landlock has no objection.
-    let by_kernel = cx.call.op != Op::Openat2 && how.flags & ACCMODE != ACCMODE;
-    if by_kernel && how.writes() && cx.is_granted(&entry.path, how.reads())? {
-        return Ok(Some(Opened::ByKernel));
-    }
+    // What nobody has looked at must not exist.
+    let before = seen.unwrap_or(Err(Errno::ENOENT));
     if cx.caller.is_32bit() && before.is_ok_and(|stat| too_large(&stat, how)) {
         return Err(Errno::EOVERFLOW.into());
     }
@@ -310,7 +318,7 @@ fn refused_anyway(entry: &Entry, before: fs::Outcome, how: How) -> Option<Errno>
         Err(Errno::ENOENT) if how.flags & CREAT == 0 => Some(Errno::ENOENT),
         Err(Errno::ENOENT) => Some(Errno::EPERM),
         Err(errno) => Some(errno),
-        Ok(_) if how.flags & (CREAT | EXCL) == CREAT | EXCL => Some(Errno::EEXIST),
+        Ok(_) if how.is_exclusive() => Some(Errno::EEXIST),
         Ok(stat) if stat.is_link() => {
             Some(if how.flags & DIRECTORY != 0 { Errno::ENOTDIR } else { Errno::ELOOP })
         }
@@ -329,7 +337,7 @@ fn unreadable_anyway(entry: &Entry, before: fs::Outcome, how: How) -> Option<Err
     match before {
         Err(Errno::ENOENT) if how.flags & CREAT != 0 => None,
         Err(errno) => Some(errno),
-        Ok(_) if how.flags & (CREAT | EXCL) == CREAT | EXCL => Some(Errno::EEXIST),
+        Ok(_) if how.is_exclusive() => Some(Errno::EEXIST),
         Ok(stat) if !stat.is_dir() && to_directory => Some(Errno::ENOTDIR),
         Ok(stat) if stat.is_link() => Some(Errno::ELOOP),
         Ok(_) => None,
@@ -338,7 +346,7 @@ fn unreadable_anyway(entry: &Entry, before: fs::Outcome, how: How) -> Option<Err
 
 /// Opens a pinned object that has no name to open it by.
 fn open_object(cx: &mut Cx<'_>, object: &Object, how: How) -> Result<OwnedFd> {
-    if how.flags & (CREAT | EXCL) == CREAT | EXCL {
+    if how.is_exclusive() {
         return Err(Errno::EEXIST.into());
     }
     if object.stat.is_dir() && how.flags & CREAT != 0 {

@@ -45,6 +45,13 @@ pub(crate) struct Entry {
     pub(crate) fixed: bool,
 }
 
+impl Entry {
+    /// What has the name now.
+    pub(crate) fn look(&self) -> Outcome {
+        fs::lstat(self.dir.as_fd(), &self.name)
+    }
+}
+
 /// A pinned object.
 #[derive(Debug)]
 pub(crate) struct Object {
@@ -70,8 +77,9 @@ pub(crate) enum Place {
 /// What an open means.
 #[derive(Debug)]
 pub(crate) enum Target {
-    /// A name in a directory that is no link to be followed, and what a look at it brought.
-    Entry(Entry, Outcome),
+    /// A name in a directory that is no link to be followed, and what a look at it brought. `None`: nobody has looked,
+    /// because it is to be created.
+    Entry(Entry, Option<Outcome>),
     /// An object that was reached by a magic link, or that is a directory named by `.`, `..` or `/`.
     Object(Object),
 }
@@ -97,6 +105,8 @@ pub(crate) struct Naming {
     /// It may be created. Then a name with a slash behind it is refused (`EISDIR`) whatever it is, so it is left to
     /// the kernel.
     pub(crate) create: bool,
+    /// It must be created: whatever has the name now, it is not followed, and need not be looked at.
+    pub(crate) exclusive: bool,
 }
 
 impl Naming {
@@ -138,7 +148,10 @@ fn in_dir(
     naming: Naming,
 ) -> Result<std::result::Result<Target, OwnedFd>> {
     let entry = new_entry(caller, dir, name)?;
-    let outcome = fs::lstat(entry.dir.as_fd(), &entry.name);
+    if naming.exclusive {
+        return Ok(Ok(Target::Entry(entry, None)));
+    }
+    let outcome = entry.look();
     // With a slash behind the name the look went through the link already.
     let link = match name.ends_with(b"/") {
         true => {
@@ -147,12 +160,12 @@ fn in_dir(
         }
         false => naming.follow && outcome.is_ok_and(|stat| stat.is_link()),
     };
-    Ok(if link { Err(entry.dir) } else { Ok(Target::Entry(entry, outcome)) })
+    Ok(if link { Err(entry.dir) } else { Ok(Target::Entry(entry, Some(outcome))) })
 }
 
 fn looked_at(entry: Entry) -> Target {
-    let outcome = fs::lstat(entry.dir.as_fd(), &entry.name);
-    Target::Entry(entry, outcome)
+    let outcome = entry.look();
+    Target::Entry(entry, Some(outcome))
 }
 
 /// Resolves for openat2 with `RESOLVE_` flags: the kernel does it below the base with these flags, among them
@@ -217,7 +230,7 @@ pub(crate) fn object(caller: &Caller<'_>, base: Base, path: &CStr, follow: bool)
         Err(Errno::ELOOP) => {}
         Err(errno) => return Err(errno.into()),
     }
-    match walk::whole(caller, base.start()?, bytes, Naming { follow, create: false })? {
+    match walk::whole(caller, base.start()?, bytes, Naming { follow, create: false, exclusive: false })? {
         walk::Found::Object { fd, own } => new_object(caller, fd, own),
         walk::Found::Name { dir, name } => {
             let fd = fs::pin(dir.as_fd(), &fs::c_string(&name)?)?;

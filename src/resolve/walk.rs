@@ -38,7 +38,7 @@ pub(super) fn directory(caller: &Caller<'_>, start: OwnedFd, text: &[u8]) -> Res
     let mut text = text.to_vec();
     // The last component is not special here: whatever it is, it is to be a directory.
     text.extend_from_slice(b"/.");
-    match Walk::new(caller, start, text).run(Naming { follow: true, create: false })? {
+    match Walk::new(caller, start, text).run(Naming { follow: true, create: false, exclusive: false })? {
         Found::Object { fd, .. } => Ok(fd),
         Found::Name { .. } => Err(Errno::ENOTDIR.into()),
     }

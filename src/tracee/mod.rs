@@ -91,21 +91,30 @@ fn unless_gone(errno: Errno) -> Stop {
 /// A result that can also be that the caller is gone.
 pub(crate) type Result<T> = std::result::Result<T, Stop>;
 
-/// A path as the caller wrote it: read once, at most `PATH_MAX` bytes with the NUL. It lives on the stack.
+/// Nearly all paths are shorter: so much is read at first, and moved from hand to hand.
+const SHORT: usize = 256;
+
+/// A path as the caller wrote it: read once, at most `PATH_MAX` bytes with the NUL.
 pub(crate) struct CallerPath {
-    bytes: [u8; PATH_MAX],
+    short: [u8; SHORT],
+    /// All of it, if it is not short.
+    long: Vec<u8>,
     len: usize,
 }
 
 impl CallerPath {
     /// The path without its NUL.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        &self.buffer()[..self.len]
     }
 
     /// The path with its NUL.
     pub(crate) fn as_c(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
+        CStr::from_bytes_until_nul(self.buffer()).unwrap_or(c"")
+    }
+
+    fn buffer(&self) -> &[u8] {
+        if self.long.is_empty() { &self.short } else { &self.long }
     }
 }
 
@@ -189,8 +198,15 @@ impl<'s> Caller<'s> {
 
     /// Reads the path at `addr`. `ENAMETOOLONG` without a NUL in `PATH_MAX` bytes, `EFAULT` as the kernel.
     pub(crate) fn path(&self, addr: u64) -> Result<CallerPath> {
-        let mut path = CallerPath { bytes: [0; PATH_MAX], len: 0 };
-        path.len = self.text(addr, &mut path.bytes)?.ok_or(Errno::ENAMETOOLONG)?;
+        let mut path = CallerPath { short: [0; SHORT], long: Vec::new(), len: 0 };
+        path.len = match self.text(addr, &mut path.short)? {
+            Some(len) => len,
+            None => {
+                path.long = [&path.short[..], &[0; PATH_MAX - SHORT]].concat();
+                let rest = addr.checked_add(SHORT as u64).ok_or(Errno::EFAULT)?;
+                SHORT + self.text(rest, &mut path.long[SHORT..])?.ok_or(Errno::ENAMETOOLONG)?
+            }
+        };
         Ok(path)
     }
 

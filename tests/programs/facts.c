@@ -287,6 +287,22 @@ static void ends_of_pages(void)
 	strcpy(page + 4092, "page.over");
 	say("two pages", mkdir(page + 4092, 0755));
 	mode("page.over");
+	/* Paths of any length, before the end of a page and across it. */
+	char *pages = mmap(NULL, 4 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *end = pages + 3 * 4096;
+	munmap(end, 4096);
+	for (int length = 250; length < 520; length += length < 260 ? 1 : 17)
+		for (int behind = 0; behind < 8192; behind += behind < 300 ? 100 : 4096) {
+			char *text = end - behind - length - 1;
+			memset(text, '/', length);
+			memcpy(text, "./", 2);
+			strcpy(text + length - 4, "some");
+			printf("%d, %d: ", length, behind);
+			say("mkdir", mkdir(text, 0755));
+			say("rmdir", rmdir(text));
+		}
+	memset(end - 300, '/', 300);
+	end[-300] = '.';
+	say("300 without an end", mkdir(end - 300, 0755));
 	/* The longest name, and one more. */
 	char name[300];
 	memset(name, 'n', 255);
