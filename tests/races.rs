@@ -34,9 +34,10 @@ fn two(env: &Env) {
 /// The path is changed in memory.
 ///
 /// Seen to fail with calls continued in the kernel after they were allowed, and without the second lock.
-#[test]
-fn a_path_that_changes_in_memory() {
-    for call in ["open", "open-creat", "truncate", "chmod", "utime", "rename", "link", "unlink"] {
+mod a_path_that_changes_in_memory {
+    use super::*;
+
+    fn when(call: &str) {
         let env = Env::new();
         two(&env);
         let before = look(&env, &env.path("ok/b"));
@@ -48,6 +49,15 @@ fn a_path_that_changes_in_memory() {
         // Without the sandbox it is written, of course.
         run.arg("50000").output().succeeded();
         assert_ne!(look(&env, &env.path("ok/b")), before, "{call}");
+    }
+
+    macro_rules! calls {
+        ($($name:ident: $call:literal),*) => { $(#[test] fn $name() { when($call) })* };
+    }
+
+    calls! {
+        open: "open", open_creat: "open-creat", truncate: "truncate", chmod: "chmod", utime: "utime", rename: "rename",
+        link: "link", unlink: "unlink"
     }
 }
 
