@@ -103,10 +103,12 @@ pub(crate) fn raise_nofile() -> (u64, u64) {
     })
 }
 
-/// Our own thread's id.
+/// Our own thread's id: gettid(2).
 pub(crate) fn gettid() -> Pid {
+    // The raw call: to the standard library the C library's function is a weak symbol, and a link without shared libraries
+    // that merges the two leaves it out.
     // SAFETY: cannot fail, no memory is passed.
-    Pid(unsafe { libc::gettid() })
+    Pid(unsafe { libc::syscall(libc::SYS_gettid) } as i32)
 }
 
 /// The signal by which a thread of ours is taken out of a blocking call.
