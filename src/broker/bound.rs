@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{PoisonError, RwLock};
 
 use crate::policy::Address;
@@ -46,10 +47,18 @@ pub(crate) struct Bound {
 #[derive(Debug, Default)]
 struct Sockets {
     /// By cookie.
-    all: HashMap<u64, (Socket, Address)>,
+    all: HashMap<u64, Known>,
     /// Cookies by kind and place.
     places: HashMap<(i32, Place), VecDeque<u64>>,
     ages: VecDeque<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    socket: Socket,
+    address: Address,
+    /// A datagram socket of somebody else had the address as well (`SO_REUSEADDR`, `SO_REUSEPORT`).
+    shared: bool,
 }
 
 /// Where addresses are looked for: IP addresses by port, since the wildcard address is reached by many others.
@@ -70,12 +79,13 @@ impl Place {
 
 impl Bound {
     /// Remembers a socket.
-    pub(crate) fn learn(&self, socket: Socket, address: Address) {
+    pub(crate) fn learn(&self, diag: Result<Option<&Diag>, Errno>, socket: Socket, address: Address) {
+        let shared = socket.kind == libc::SOCK_DGRAM && self.is_shared(diag, &address, socket.cookie);
         let mut sockets = self.sockets.write().unwrap_or_else(PoisonError::into_inner);
         let place = (socket.kind, Place::of(&address));
-        match sockets.all.insert(socket.cookie, (socket, address)) {
+        match sockets.all.insert(socket.cookie, Known { socket, address, shared }) {
             // It lost the address that the kernel chose, and has another.
-            Some((old, address)) => sockets.leave(old, &address),
+            Some(old) => sockets.leave(&old),
             None => sockets.ages.push_back(socket.cookie),
         }
         // The newest first: it is the one that is most likely still there.
@@ -100,24 +110,47 @@ impl Bound {
             Ok(None) => return Owner::Ours,
             Err(errno) => return unknown(errno),
         };
-        let Some((addr, port)) = address.ip_target() else { return unix_owner(diag, &newest, file) };
+        let Some((addr, port)) = address.ip_target() else { return unix_owner(diag, &newest.socket, file) };
         let protocol = if kind == libc::SOCK_STREAM { Protocol::Tcp } else { Protocol::Udp };
+        if newest.shared {
+            return self.owner_of_datagrams(diag, addr, port);
+        }
         match diag.who(protocol, addr, port, address.scope()) {
             Ok(Some(cookie)) if self.knows(cookie) => Owner::Ours,
             Ok(Some(_)) => Owner::Other,
-            // Two datagram sockets that are connected to each other hear nobody else.
-            Ok(None) if protocol == Protocol::Udp => Owner::Ours,
+            // Who is connected, or bound to an interface, is not found so.
+            Ok(None) if protocol == Protocol::Udp => self.owner_of_datagrams(diag, addr, port),
             Ok(None) => Owner::Gone,
             Err(errno) => unknown(errno),
         }
     }
 
+    /// Whose all the datagram sockets are that may hear who talks to this address. If there is none, nobody is told.
+    fn owner_of_datagrams(&self, diag: &Diag, addr: IpAddr, port: u16) -> Owner {
+        match diag.all_who(addr, port) {
+            Ok(cookies) if cookies.iter().all(|cookie| self.knows(*cookie)) => Owner::Ours,
+            Ok(_) => Owner::Other,
+            Err(errno) => unknown(errno),
+        }
+    }
+
+    /// Whether another socket than this one, of nobody we know, may hear at the address. A process that binds and closes
+    /// it again and again would send to that one in between.
+    fn is_shared(&self, diag: Result<Option<&Diag>, Errno>, address: &Address, own: u64) -> bool {
+        let Some((addr, port)) = address.ip_target() else { return false };
+        match diag.map(|diag| diag.map(|diag| diag.all_who(addr, port))) {
+            Ok(Some(Ok(cookies))) => cookies.iter().any(|cookie| *cookie != own && !self.knows(*cookie)),
+            Ok(Some(Err(Errno::EOPNOTSUPP)) | None) => false,
+            Ok(Some(Err(_))) | Err(_) => true,
+        }
+    }
+
     /// The last that was bound where `address` leads.
-    fn newest(&self, kind: i32, address: &Address) -> Option<Socket> {
+    fn newest(&self, kind: i32, address: &Address) -> Option<Known> {
         let sockets = self.sockets.read().unwrap_or_else(PoisonError::into_inner);
         let here = sockets.places.get(&(kind, Place::of(address)))?.iter();
         let mut here = here.filter_map(|cookie| sockets.all.get(cookie));
-        here.find(|(_, bound)| address.reaches(bound)).map(|(socket, _)| *socket)
+        here.find(|known| address.reaches(&known.address)).cloned()
     }
 
     /// Whether this is the cookie of a socket that was bound in the sandbox.
@@ -148,17 +181,17 @@ fn unknown(errno: Errno) -> Owner {
 impl Sockets {
     fn forget_oldest(&mut self) {
         let Some(oldest) = self.ages.pop_front() else { return };
-        if let Some((socket, address)) = self.all.remove(&oldest) {
-            self.leave(socket, &address);
+        if let Some(known) = self.all.remove(&oldest) {
+            self.leave(&known);
         }
     }
 
     /// Takes a socket from its place.
-    fn leave(&mut self, socket: Socket, address: &Address) {
-        let place = (socket.kind, Place::of(address));
+    fn leave(&mut self, known: &Known) {
+        let place = (known.socket.kind, Place::of(&known.address));
         let Some(here) = self.places.get_mut(&place) else { return };
         // Mostly the last: cookies come in front.
-        match here.iter().rposition(|cookie| *cookie == socket.cookie) {
+        match here.iter().rposition(|cookie| *cookie == known.socket.cookie) {
             Some(at) => drop(here.remove(at)),
             None => return,
         }
@@ -182,7 +215,7 @@ mod tests {
         let mut cookie = 0;
         let mut learn = |address: Address| {
             cookie += 1;
-            bound.learn(Socket { cookie, inode: 0, kind: STREAM }, address);
+            bound.learn(Ok(None), Socket { cookie, inode: 0, kind: STREAM }, address);
         };
         let ours = |kind, address: &Address| bound.owner(Ok(None), kind, address, None) == Owner::Ours;
         assert!(!ours(STREAM, &loopback));
@@ -192,9 +225,9 @@ mod tests {
         let full = bound.owner(Err(Errno::EMFILE), STREAM, &loopback, None);
         assert_eq!(full, Owner::Other, "what cannot be asked now may be anybody's");
         // The first one moves, and comes back.
-        bound.learn(Socket { cookie: 1, inode: 0, kind: STREAM }, inet(0, 82));
+        bound.learn(Ok(None), Socket { cookie: 1, inode: 0, kind: STREAM }, inet(0, 82));
         assert!(!ours(STREAM, &loopback) && ours(STREAM, &inet(0x7f00_0001, 82)));
-        bound.learn(Socket { cookie: 1, inode: 0, kind: STREAM }, any);
+        bound.learn(Ok(None), Socket { cookie: 1, inode: 0, kind: STREAM }, any);
         assert!(ours(STREAM, &loopback) && !ours(STREAM, &inet(0x7f00_0001, 82)));
         assert!(!ours(STREAM, &inet(0xc000_0201, 80)), "another host's");
         assert!(!ours(libc::SOCK_DGRAM, &loopback), "another socket's");

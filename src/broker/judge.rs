@@ -12,7 +12,7 @@ use super::bound::Owner;
 use super::cx::Cx;
 use super::tree;
 use crate::gate::Op;
-use crate::policy::{Access, Address, Decision, NetOp, OnViolation, State};
+use crate::policy::{Access, Address, Decision, NetMode, NetOp, OnViolation, State};
 use crate::report::{AccessKind, Subject, Violation, arguments};
 use crate::resolve::{CanonicalPath, Object, Place, process_of};
 use crate::sys::{CallerFd, Errno, Pid};
@@ -27,6 +27,8 @@ pub(crate) struct End<'a> {
     pub(crate) address: &'a Address,
     /// The inode that the address leads to, if it is a path that exists.
     pub(crate) file: Option<u64>,
+    /// It is reached by an interface that was named: even an address of this machine is then somebody else's.
+    pub(crate) leaves: bool,
 }
 
 /// A refusal, before it is known whether the kernel would have refused as well.
@@ -151,14 +153,23 @@ impl Cx<'_> {
         self.caller.check()?;
         let supervisor = self.supervisor;
         let policy = &self.state()?.policy;
-        let End { kind, address, file } = *end;
+        let End { kind, address, file, leaves } = *end;
         let gone = Cell::new(false);
         let is_bound = |address: &Address| {
+            if leaves {
+                return false;
+            }
             let owner = supervisor.bound.owner(self.worker.diag(), kind, address, file);
             gone.set(owner == Owner::Gone);
             owner == Owner::Ours
         };
-        let decision = policy.decide_net(op, address, &is_bound);
+        // Rules for loopback are not about the machine that has it for its own.
+        let astray =
+            leaves && address.is_loopback() && matches!(policy.network, NetMode::Deny | NetMode::Local);
+        let decision = match astray {
+            true => Decision::Deny { rule: None, reported: true },
+            false => policy.decide_net(op, address, &is_bound),
+        };
         let Decision::Deny { rule, reported } = decision else { return Ok(()) };
         let natural = native().or_else(|| gone.get().then_some(Errno::ECONNREFUSED));
         let raise = policy.raise_fail;
@@ -168,13 +179,17 @@ impl Cx<'_> {
         });
         if reported && (natural.is_none() || raise) {
             let text = address.to_string();
-            let (arguments, hint) = (arguments::socket(fd.0, &text), State::allow_hint_net(op, address));
+            let arguments = arguments::socket(
+                fd.0,
+                &[text.as_str(), if leaves { ", by an interface" } else { "" }].concat(),
+            );
+            let hint = if astray { None } else { State::allow_hint_net(op, address) };
             let subject = Subject::Addr(text);
             let access = match op {
                 NetOp::Bind => AccessKind::Bind,
                 NetOp::Connect => AccessKind::Connect,
             };
-            self.report(access, subject, arguments, errno, rule, Some(hint))?;
+            self.report(access, subject, arguments, errno, rule, hint)?;
         }
         if natural.is_none() && supervisor.options.dry_run {
             return Ok(());

@@ -74,6 +74,11 @@ impl Address {
         self.ip().map(|(addr, port)| (Self::target(addr, NetOp::Connect), port))
     }
 
+    /// Whether it is one of IP that is this machine's wherever it is used.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.ip_target().is_some_and(|(addr, _)| addr.is_loopback())
+    }
+
     /// Whether an address other than of IP and unix sockets is surely one of this machine: of the kernel. Others can be
     /// those of other machines (`AF_VSOCK`, `AF_BLUETOOTH`, `AF_TIPC` …), also of families that do not exist yet.
     pub(crate) fn is_of_kernel(&self) -> bool {

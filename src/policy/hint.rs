@@ -15,27 +15,26 @@ impl State {
         format!("{}+{}", ListId::Path(Action::Allow, access).name(), pasteable(path))
     }
 
-    /// The rule that would allow this address: for where it leads, however it was spelled.
-    pub(crate) fn allow_hint_net(op: NetOp, address: &Address) -> String {
+    /// The rule that would allow this address: for where it leads, however it was spelled. `None`: no rule can name it.
+    pub(crate) fn allow_hint_net(op: NetOp, address: &Address) -> Option<String> {
         let list = ListId::Net(Action::Allow, op).name();
-        match address {
+        Some(match address {
             Address::Inet(..) | Address::Inet6 { .. } => match address.ip() {
                 Some((addr, port)) => match Address::target(addr, op) {
                     IpAddr::V4(addr) => format!("{list}+inet:{addr}@{port}"),
                     IpAddr::V6(addr) => format!("{list}+inet6:{addr}@{port}"),
                 },
-                None => String::new(),
+                None => return None,
             },
             Address::Unix(path) => format!("{list}+unix:{}", pasteable(path)),
             Address::Abstract(name) if name.starts_with(b"//") => {
                 format!("{list}+unix-abstract://{}", pasteable(name))
             }
             Address::Abstract(name) => format!("{list}+unix-abstract:{}", pasteable(name)),
-            // No rule can name it.
-            Address::Other { .. } if !address.is_of_kernel() => "core/sandbox/network:allow".to_owned(),
+            Address::Other { .. } if !address.is_of_kernel() => return None,
             Address::Unnamed | Address::Other { .. } => {
                 "core/allowlist/unsupported_socket_families:true".to_owned()
             }
-        }
+        })
     }
 }

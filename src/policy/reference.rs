@@ -408,7 +408,7 @@ fn what_was_bound_may_be_connected_to() {
 fn hints_can_be_pasted() {
     assert_eq!(State::allow_hint(Access::Write, b"/etc/passwd"), "allowlist/write+/etc/passwd");
     assert_eq!(State::allow_hint(Access::Read, b"/a[1]/*\n"), "allowlist/read+/a\\[1]/\\*?");
-    let hint = |address: &Address| State::allow_hint_net(NetOp::Connect, address);
+    let hint = |address: &Address| State::allow_hint_net(NetOp::Connect, address).expect("a rule");
     assert_eq!(
         hint(&Address::Inet([192, 0, 2, 1].into(), 443)),
         "allowlist/network/connect+inet:192.0.2.1@443"

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -18,10 +18,16 @@ const UDIAG_SHOW_VFS: u32 = 2;
 const UNIX_DIAG_VFS: u16 = 1;
 /// `struct nlmsghdr`.
 const HEADER: usize = 16;
-/// Where the cookie is behind the header of an `inet_diag_msg`, and of a `unix_diag_msg`; where the latter ends.
+const INET_DIAG_SKV6ONLY: u16 = 11;
+/// Where the source address is in an `inet_diag_msg`, and the cookie; where it ends.
+const INET_SOURCE: usize = 8;
 const INET_COOKIE: usize = 44;
+const INET_END: usize = 72;
+/// Where the cookie is in a `unix_diag_msg`; where it ends.
 const UNIX_COOKIE: usize = 8;
 const UNIX_END: usize = 16;
+/// So many bytes of a list come at once.
+const PIECE: usize = 16 * 1024;
 
 /// A connection to the kernel.
 #[derive(Debug)]
@@ -66,6 +72,26 @@ impl Diag {
         self.ask(&request, |answer| word64(answer, INET_COOKIE))
     }
 
+    /// The cookies of all datagram sockets that may hear who talks to this address, also of those that only do so once
+    /// others are gone, or hear one peer alone. `EOPNOTSUPP` where the kernel cannot tell.
+    pub(crate) fn all_who(&self, at: IpAddr, port: u16) -> Result<Vec<u64>> {
+        if !self.udp {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let mut cookies = Vec::new();
+        let families: [IpAddr; 2] = [IpAddr::V4(0.into()), IpAddr::V6(0.into())];
+        // To IPv6 alone those of IPv4 are deaf.
+        for nowhere in families.into_iter().filter(|family| at.is_ipv4() || family.is_ipv6()) {
+            let request = inet(libc::IPPROTO_UDP, ANY_STATE, [nowhere; 2], [port, 0], 0);
+            self.list(&request, |answer| {
+                if hears(answer, at) {
+                    cookies.extend(word64(answer, INET_COOKIE));
+                }
+            })?;
+        }
+        Ok(cookies)
+    }
+
     /// Whether the unix socket with this inode and cookie still exists; and the low half of the inode of its file, if it is
     /// bound to one. `EOPNOTSUPP` where the kernel cannot tell.
     pub(crate) fn unix(&self, inode: u32, cookie: u64) -> Result<Option<Option<u32>>> {
@@ -73,7 +99,8 @@ impl Diag {
             return Err(Errno::EOPNOTSUPP);
         }
         self.ask(&unix(ANY_STATE, inode, cookie), |answer| {
-            (word64(answer, UNIX_COOKIE)? == cookie).then(|| file(answer.get(UNIX_END..).unwrap_or_default()))
+            let file = || attribute(answer, UNIX_END, UNIX_DIAG_VFS).and_then(|vfs| word32(vfs, 0));
+            (word64(answer, UNIX_COOKIE)? == cookie).then(file)
         })
     }
 
@@ -90,13 +117,43 @@ impl Diag {
 
     /// Whether a list of no states is a list: an empty one.
     fn lists(&self, request: &[u8]) -> Result<bool> {
-        let mut buf = [0; 1024];
-        Ok(self.talk(request, (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16, &mut buf)?.is_ok())
+        match self.list(request, |_| ()) {
+            Ok(()) => Ok(true),
+            // Which error there is where depends on the module that is missing.
+            Err(errno) if super::is_want(errno) => Err(errno),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// A request for a list, of which `each` entry is read.
+    fn list(&self, request: &[u8], mut each: impl FnMut(&[u8])) -> Result<()> {
+        let mut buf = vec![0; PIECE];
+        let sequence = self.say(request, (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16)?;
+        loop {
+            let mut piece = self.hear(&mut buf)?;
+            while !piece.is_empty() {
+                let len = word32(piece, 0).map_or(0, |len| len as usize);
+                let message = piece.get(..len).ok_or(Errno::EBADMSG)?;
+                if let Some(end) = read(message, sequence)?.inspect_entry(&mut each) {
+                    return end;
+                }
+                piece = piece.get(len.next_multiple_of(4)..).unwrap_or_default();
+            }
+        }
     }
 
     /// One request, one message. The kernel answers before send(2) returns, so nothing waits. The inner error is what the
     /// kernel said.
     fn talk<'b>(&self, request: &[u8], flags: u16, buf: &'b mut [u8]) -> Result<Result<&'b [u8]>> {
+        let sequence = self.say(request, flags)?;
+        match read(self.hear(buf)?, sequence)? {
+            Said::Entry(body) => Ok(Ok(body)),
+            Said::End(end) => Ok(end.map(|()| &[][..])),
+        }
+    }
+
+    /// Sends a request, and returns its number.
+    fn say(&self, request: &[u8], flags: u16) -> Result<u32> {
         let mut message = Vec::with_capacity(HEADER + request.len());
         message.extend_from_slice(&((HEADER + request.len()) as u32).to_ne_bytes());
         message.extend_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
@@ -107,21 +164,73 @@ impl Diag {
         message.extend_from_slice(&[0; 4]);
         message.extend_from_slice(request);
         send(self.socket.as_fd().as_raw_fd(), &message, MsgFlags::empty())?;
+        Ok(sequence)
+    }
+
+    fn hear<'b>(&self, buf: &'b mut [u8]) -> Result<&'b [u8]> {
         let len = recv(self.socket.as_fd().as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT)?;
-        let buf = buf.get(..len).ok_or(Errno::EBADMSG)?;
-        let kind = buf.get(4..6).and_then(|kind| kind.try_into().ok()).map(u16::from_ne_bytes);
-        let body = buf.get(HEADER..).ok_or(Errno::EBADMSG)?;
-        if word32(buf, 8) != Some(sequence) {
-            return Err(Errno::EBADMSG);
+        buf.get(..len).ok_or(Errno::EBADMSG)
+    }
+}
+
+/// What a message of the kernel's is.
+enum Said<'b> {
+    /// What was asked for, or one of several.
+    Entry(&'b [u8]),
+    /// There is no more, or an error.
+    End(Result<()>),
+}
+
+impl<'b> Said<'b> {
+    /// Reads an entry; an end is returned.
+    fn inspect_entry(self, each: &mut impl FnMut(&'b [u8])) -> Option<Result<()>> {
+        match self {
+            Self::Entry(body) => {
+                each(body);
+                None
+            }
+            Self::End(end) => Some(end),
         }
-        match kind.map(i32::from) {
-            Some(libc::NLMSG_ERROR | libc::NLMSG_DONE) => match word32(body, 0).map(|word| word as i32) {
-                Some(0) => Ok(Ok(body)),
-                Some(errno) => Ok(Err(Errno::from_raw(errno.wrapping_neg()))),
-                None => Err(Errno::EBADMSG),
-            },
-            _ => Ok(Ok(body)),
-        }
+    }
+}
+
+/// Reads one message, which must be an answer to the request of this number.
+fn read(message: &[u8], sequence: u32) -> Result<Said<'_>> {
+    let kind = message.get(4..6).and_then(|kind| kind.try_into().ok()).map(u16::from_ne_bytes);
+    let body = message.get(HEADER..).ok_or(Errno::EBADMSG)?;
+    if word32(message, 8) != Some(sequence) {
+        return Err(Errno::EBADMSG);
+    }
+    match kind.map(i32::from) {
+        Some(libc::NLMSG_ERROR | libc::NLMSG_DONE) => match word32(body, 0).map(|word| word as i32) {
+            Some(0) => Ok(Said::End(Ok(()))),
+            Some(errno) => Ok(Said::End(Err(Errno::from_raw(errno.wrapping_neg())))),
+            None => Err(Errno::EBADMSG),
+        },
+        _ => Ok(Said::Entry(body)),
+    }
+}
+
+/// Whether the datagram socket of this entry may hear what is sent to the address.
+fn hears(entry: &[u8], at: IpAddr) -> bool {
+    let Some(bytes) =
+        entry.get(INET_SOURCE..INET_SOURCE + 16).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok())
+    else {
+        return false;
+    };
+    if entry.first().map(|family| i32::from(*family)) == Some(libc::AF_INET) {
+        let own = [bytes[0], bytes[1], bytes[2], bytes[3]];
+        return own == [0; 4] || IpAddr::from(own) == at;
+    }
+    let own = Ipv6Addr::from(bytes);
+    let only_six =
+        || attribute(entry, INET_END, INET_DIAG_SKV6ONLY).is_some_and(|only| only.first() == Some(&1));
+    match at {
+        IpAddr::V6(at) => own.is_unspecified() || own == at,
+        IpAddr::V4(at) => match own.to_ipv4_mapped() {
+            Some(own) => own.is_unspecified() || own == at,
+            None => own.is_unspecified() && !only_six(),
+        },
     }
 }
 
@@ -156,15 +265,16 @@ fn unix(states: u32, inode: u32, cookie: u64) -> Vec<u8> {
     request
 }
 
-/// The inode in the attribute `UNIX_DIAG_VFS`.
-fn file(mut attributes: &[u8]) -> Option<u32> {
+/// The content of an attribute of an entry whose fixed part ends at `end`.
+fn attribute(entry: &[u8], end: usize, wanted: u16) -> Option<&[u8]> {
+    let mut rest = entry.get(end..)?;
     loop {
-        let header = word32(attributes, 0)?;
-        let (len, kind) = (header as u16, (header >> 16) as u16);
-        if kind == UNIX_DIAG_VFS {
-            return word32(attributes, 4);
+        let header = word32(rest, 0)?;
+        let (len, kind) = (usize::from(header as u16), (header >> 16) as u16);
+        if kind == wanted {
+            return rest.get(4..len);
         }
-        attributes = attributes.get(usize::from(len).next_multiple_of(4).max(4)..)?;
+        rest = rest.get(len.next_multiple_of(4).max(4)..)?;
     }
 }
 
@@ -208,10 +318,28 @@ mod tests {
             }
             if diag.udp {
                 assert_eq!(diag.who(Protocol::Udp, at, udp_port, 0), Ok(Some(cookie(&udp))));
-                drop(udp);
+                assert_eq!(diag.all_who(at, udp_port), Ok(vec![cookie(&udp)]));
+                // Who is connected is heard by its peer alone.
+                udp.connect((at, 9)).unwrap();
                 assert_eq!(diag.who(Protocol::Udp, at, udp_port, 0), Ok(None));
+                assert_eq!(diag.all_who(at, udp_port), Ok(vec![cookie(&udp)]));
+                drop(udp);
+                assert_eq!(diag.all_who(at, udp_port), Ok(vec![]));
             }
         }
+    }
+
+    #[test]
+    fn sockets_of_both_families_hear_an_address() {
+        let diag = Diag::open().unwrap();
+        let (Ok(all), true) = (UdpSocket::bind("[::]:0"), diag.udp) else { return };
+        let port = all.local_addr().unwrap().port();
+        let heard = |at: &str| diag.all_who(at.parse().unwrap(), port).unwrap() == [cookie(&all)];
+        assert!(heard("127.0.0.1") && heard("::1"));
+        let Ok(six) = UdpSocket::bind("[::1]:0") else { return };
+        let port = six.local_addr().unwrap().port();
+        assert_eq!(diag.all_who("127.0.0.1".parse().unwrap(), port), Ok(vec![]));
+        assert_eq!(diag.all_who("::1".parse().unwrap(), port), Ok(vec![cookie(&six)]));
     }
 
     #[test]

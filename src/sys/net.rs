@@ -39,12 +39,17 @@ pub(crate) fn getsockname(socket: BorrowedFd<'_>, buf: &mut [u8; 128]) -> Result
     Ok((len as usize).min(buf.len()))
 }
 
-/// Whether the socket has a peer: getpeername(2).
-pub(crate) fn has_peer(socket: BorrowedFd<'_>) -> bool {
-    let mut buf = [0_u8; 128];
+/// getpeername(2), as [`getsockname`].
+pub(crate) fn getpeername(socket: BorrowedFd<'_>, buf: &mut [u8; 128]) -> Result<usize> {
     let mut len = buf.len() as libc::socklen_t;
     // SAFETY: the kernel writes at most `len` bytes and the true length.
-    unsafe { libc::getpeername(socket.as_raw_fd(), buf.as_mut_ptr().cast(), &raw mut len) == 0 }
+    unit(unsafe { libc::getpeername(socket.as_raw_fd(), buf.as_mut_ptr().cast(), &raw mut len) }.into())?;
+    Ok((len as usize).min(buf.len()))
+}
+
+/// Whether the socket has a peer.
+pub(crate) fn has_peer(socket: BorrowedFd<'_>) -> bool {
+    getpeername(socket, &mut [0; 128]).is_ok()
 }
 
 /// getsockopt(2) of an integer at level `SOL_SOCKET`.
@@ -80,6 +85,18 @@ pub(crate) fn setsockopt(socket: BorrowedFd<'_>, level: i32, option: i32, value:
     // SAFETY: the kernel reads `len` bytes, which `value` has.
     let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value.as_ptr().cast(), len) };
     unit(result.into())
+}
+
+/// Whether it is the address of all on a link that this machine is on: without `SO_BROADCAST` nobody connects to one.
+pub(crate) fn is_broadcast(addr: std::net::Ipv4Addr) -> bool {
+    let asks = addr.is_broadcast() || !(addr.is_loopback() || addr.is_unspecified());
+    asks && socket(libc::AF_INET, libc::SOCK_DGRAM, 0).is_ok_and(|socket| {
+        let mut name = [0; size_of::<libc::sockaddr_in>()];
+        name[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
+        name[2..4].copy_from_slice(&1_u16.to_be_bytes());
+        name[4..8].copy_from_slice(&addr.octets());
+        connect(std::os::fd::AsFd::as_fd(&socket), &name) == Err(Errno::EACCES)
+    })
 }
 
 /// The number of the socket that no other ever has: `SO_COOKIE`.

@@ -59,6 +59,11 @@ impl Raw {
         &self.bytes[..self.len]
     }
 
+    /// Whether it is long enough to claim a family.
+    pub(super) fn has_family(&self) -> bool {
+        self.len >= SUN_PATH
+    }
+
     /// The family that it claims for itself.
     pub(super) fn family(&self) -> i32 {
         u16::from_ne_bytes([self.bytes[0], self.bytes[1]]).into()
@@ -66,6 +71,32 @@ impl Raw {
 
     fn port(&self) -> u16 {
         u16::from_be_bytes([self.bytes[2], self.bytes[3]])
+    }
+
+    /// Puts another IPv4 address into a `sockaddr_in`.
+    pub(super) fn set_inet(&mut self, addr: Ipv4Addr) {
+        self.bytes[4..8].copy_from_slice(&addr.octets());
+    }
+
+    /// Puts another IPv6 address into a `sockaddr_in6`.
+    pub(super) fn set_inet6(&mut self, addr: Ipv6Addr) {
+        self.bytes[8..24].copy_from_slice(&addr.octets());
+    }
+
+    /// What getsockname(2) says.
+    fn of_socket(socket: &Socket) -> std::result::Result<Self, Errno> {
+        let mut raw = Self::NONE;
+        raw.len = crate::sys::net::getsockname(socket.fd(), &mut raw.bytes)?;
+        Ok(raw)
+    }
+
+    /// The address, if it is one of IP as a socket of this domain has it.
+    fn ip(&self, domain: i32) -> Option<Address> {
+        match (domain, self.family()) {
+            (libc::AF_INET, libc::AF_INET) => Some(self.inet()),
+            (libc::AF_INET6, libc::AF_INET6) => Some(self.inet6()),
+            _ => None,
+        }
     }
 
     fn inet(&self) -> Address {
@@ -142,6 +173,7 @@ fn inet6(kind: i32, raw: &Raw, used: Use) -> std::result::Result<Meaning, Errno>
         }
         _ if raw.len < INET6 => Err(Errno::EINVAL),
         libc::AF_INET6 => Ok(Meaning::Address(raw.inet6())),
+        _ if used == Use::Send && kind == libc::SOCK_DGRAM => Err(Errno::EINVAL),
         _ => Err(Errno::EAFNOSUPPORT),
     }
 }
@@ -173,16 +205,25 @@ fn unix(kind: i32, raw: &Raw, used: Use) -> std::result::Result<Meaning, Errno> 
 /// The address that a socket has: what getsockname(2) says. `None` where it has none yet, or a path, which only
 /// whoever bound it can resolve.
 pub(super) fn own(socket: &Socket) -> std::result::Result<Option<Address>, Errno> {
-    let mut raw = Raw::NONE;
-    raw.len = crate::sys::net::getsockname(socket.fd(), &mut raw.bytes)?;
+    let raw = Raw::of_socket(socket)?;
     Ok(match (socket.domain, raw.family()) {
-        (libc::AF_INET, libc::AF_INET) if raw.port() != 0 => Some(raw.inet()),
-        (libc::AF_INET6, libc::AF_INET6) if raw.port() != 0 => Some(raw.inet6()),
         (libc::AF_UNIX, libc::AF_UNIX) if raw.len > SUN_PATH && raw.bytes[SUN_PATH] == 0 => {
             Some(Address::Abstract(raw.bytes()[SUN_PATH + 1..].to_vec()))
         }
-        _ => None,
+        _ => raw.ip(socket.domain).filter(|_| raw.port() != 0),
     })
+}
+
+/// The address that messages of a socket of IP come from, which can be known before it has a port.
+pub(super) fn source(socket: &Socket) -> Option<Address> {
+    Raw::of_socket(socket).ok()?.ip(socket.domain)
+}
+
+/// The address that a socket of IP is connected to.
+pub(super) fn peer(socket: &Socket) -> Option<Address> {
+    let mut raw = Raw::NONE;
+    raw.len = crate::sys::net::getpeername(socket.fd(), &mut raw.bytes).ok()?;
+    raw.ip(socket.domain)
 }
 
 #[cfg(test)]

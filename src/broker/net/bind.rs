@@ -24,10 +24,10 @@ pub(in super::super) fn bind(cx: &mut Cx<'_>) -> Result<Answer> {
     let (pointer, len) = (cx.value(0)?, cx.value_int(1)? as i32);
     // No address can be refused then, and a name in the file system the second lock refuses.
     let left = cx.is_open()? && cx.supervisor.options.backstop;
-    let Some(fd) = cx.duplicate(left)? else { return unsafely::judge(cx) };
+    let Some(fd) = cx.duplicate_of(cx.socket_number(), left)? else { return unsafely::judge(cx) };
     let socket = Socket::new(fd)?;
     let raw = Raw::read(&cx.caller, pointer, len)?;
-    let bound = match address::meaning(socket.domain, socket.kind, &raw, Use::Bind)? {
+    let bound = match socket.meaning(&raw, Use::Bind)? {
         Meaning::Path(path) => bind_path(cx, &socket, &path)?,
         meaning => {
             if let Meaning::Address(address) = meaning {
@@ -47,13 +47,13 @@ pub(in super::super) fn bind(cx: &mut Cx<'_>) -> Result<Answer> {
 
 /// listen(2).
 pub(in super::super) fn listen(cx: &mut Cx<'_>) -> Result<Answer> {
-    if cx.is_open()? {
-        return Ok(Answer::Continue);
-    }
     let backlog = cx.caller.int(1);
-    let Some(fd) = cx.duplicate(false)? else { return unsafely::judge(cx) };
+    let Some(fd) = cx.duplicate()? else { return unsafely::judge(cx) };
     let socket = Socket::new(fd)?;
     let binds = socket.is_inet() && socket.kind == libc::SOCK_STREAM && address::own(&socket)?.is_none();
+    if cx.is_open()? && !(binds && are_wanted(cx)?) {
+        return Ok(Answer::Continue);
+    }
     if binds {
         let any = match socket.domain {
             libc::AF_INET => Address::Inet(Ipv4Addr::UNSPECIFIED, 0),
@@ -76,43 +76,53 @@ fn may_bind(cx: &mut Cx<'_>, socket: &Socket, address: &Address) -> Result<()> {
     }
     let fd = cx.socket_number();
     // What has an address cannot get another.
-    cx.may_net(NetOp::Bind, &End { kind: socket.kind, address, file: None }, fd, || {
+    cx.may_net(NetOp::Bind, &End { kind: socket.kind, address, file: None, leaves: false }, fd, || {
         matches!(address::own(socket), Ok(Some(_))).then_some(Errno::EINVAL)
     })
+}
+
+/// Whether addresses that are bound are remembered at all.
+pub(super) fn are_wanted(cx: &Cx<'_>) -> Result<bool> {
+    let policy = &cx.state()?.policy;
+    Ok(policy.successful_bind || policy.restrict_connect)
 }
 
 /// Remembers the address that the kernel has chosen for a datagram socket when it connected or sent: whoever got the
 /// datagram answers there.
 pub(super) fn learn_chosen(cx: &Cx<'_>, socket: &Socket) -> Result<()> {
-    if socket.kind != libc::SOCK_DGRAM || !(socket.is_inet() || socket.is_unix()) {
-        return Ok(());
-    }
-    if cx.supervisor.bound.knows(net::cookie(socket.fd())?) {
-        return Ok(());
-    }
     learn(cx, socket, address::own(socket).ok().flatten())
 }
 
 /// Remembers what was bound, for `successful_bind`. Also while the mode allows everything: it may change.
 fn learn(cx: &Cx<'_>, socket: &Socket, bound: Option<Address>) -> Result<()> {
-    let policy = &cx.state()?.policy;
+    let Some(mut address) = bound else { return Ok(()) };
     // A socket for ICMP has a number where others have a port.
     let protocol = net::socket_option(socket.fd(), libc::SO_PROTOCOL)?;
     let known = !socket.is_inet() || matches!(protocol, libc::IPPROTO_TCP | libc::IPPROTO_UDP);
-    let wanted = known && (policy.successful_bind || policy.restrict_connect);
-    if let Some(mut address) = bound.filter(|_| wanted) {
-        if let Address::Inet6 { addr, .. } = &mut address
-            && addr.is_unspecified()
-            && net::socket_option_at(socket.fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) != Ok(0)
-        {
-            // The same port of IPv4 can be somebody else's.
-            *addr = Ipv6Addr::LOCALHOST;
-        }
-        let inode = fs::fstat(socket.fd())?.id.1 as u32;
-        let learned = bound::Socket { cookie: net::cookie(socket.fd())?, inode, kind: socket.kind };
-        cx.supervisor.bound.learn(learned, address);
+    // What is heard there others may hear as well, also on other machines.
+    if !known || !are_wanted(cx)? || is_of_many(&address) {
+        return Ok(());
     }
+    if let Address::Inet6 { addr, .. } = &mut address
+        && addr.is_unspecified()
+        && net::socket_option_at(socket.fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) != Ok(0)
+    {
+        // The same port of IPv4 can be somebody else's.
+        *addr = Ipv6Addr::LOCALHOST;
+    }
+    let inode = fs::fstat(socket.fd())?.id.1 as u32;
+    let learned = bound::Socket { cookie: net::cookie(socket.fd())?, inode, kind: socket.kind };
+    cx.supervisor.bound.learn(cx.worker.diag(), learned, address);
     Ok(())
+}
+
+/// Whether it is an address of a group, or of all on a link.
+fn is_of_many(address: &Address) -> bool {
+    match address {
+        Address::Inet(addr, _) => addr.is_multicast() || net::is_broadcast(*addr),
+        Address::Inet6 { addr, .. } => addr.is_multicast(),
+        _ => false,
+    }
 }
 
 fn bind_path(cx: &mut Cx<'_>, socket: &Socket, path: &CStr) -> Result<Option<Address>> {
@@ -123,7 +133,7 @@ fn bind_path(cx: &mut Cx<'_>, socket: &Socket, path: &CStr) -> Result<Option<Add
         let address = Address::Unix(entry.path.bytes().to_vec());
         if !entry.fixed {
             let fd = cx.socket_number();
-            let end = End { kind: socket.kind, address: &address, file: None };
+            let end = End { kind: socket.kind, address: &address, file: None, leaves: false };
             cx.may_net(NetOp::Bind, &end, fd, || cannot_be_made(&entry))?;
             cx.may_write(&entry.path, || ", a socket".to_owned(), |_| cannot_be_made(&entry))?;
         }

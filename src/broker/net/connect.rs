@@ -1,32 +1,44 @@
 //! connect.
 #![forbid(unsafe_code)]
 
+use std::os::fd::AsFd;
+
 use super::super::cx::{Answer, Cx};
-use super::address::{self, Meaning, Raw, Use};
-use super::{Destination, Socket, bind, unsafely};
+use super::address::{Meaning, Raw, Use};
+use super::way::Way;
+use super::{Destination, Socket, bind, netlink, unsafely};
 use crate::policy::Address;
-use crate::sys::net;
+use crate::sys::{Errno, fs, net};
 use crate::tracee::Result;
 
 /// connect(2).
 pub(in super::super) fn connect(cx: &mut Cx<'_>) -> Result<Answer> {
     let (pointer, len) = (cx.value(0)?, cx.value_int(1)? as i32);
-    let Some(fd) = cx.duplicate_unless_open()? else { return unsafely::judge(cx) };
-    let raw = Raw::read(&cx.caller, pointer, len)?;
+    let Some(fd) = cx.duplicate()? else { return unsafely::judge(cx) };
+    let raw = Raw::read(&cx.caller, pointer, len).map_err(|stop| match fs::is_path_only(fd.as_fd()) {
+        Ok(true) => Errno::EBADF.into(),
+        _ => stop,
+    })?;
     let socket = Socket::new(fd)?;
-    let meaning = address::meaning(socket.domain, socket.kind, &raw, Use::Connect)?;
-    if cx.is_open()? && !needs_us(cx, &socket, &meaning) {
+    let meaning = socket.meaning(&raw, Use::Connect)?;
+    let chooses = cx.chooses(&socket)?;
+    if cx.is_open()? && !chooses && !needs_us(cx, &socket, &meaning) {
         return Ok(Answer::Continue);
     }
     let near = is_near(&socket, &meaning);
-    let destination = cx.destination(&socket, raw, meaning)?;
+    let destination = cx.destination(&socket, raw, meaning, Way::default())?;
+    if socket.domain == libc::AF_NETLINK {
+        netlink::name(cx, &socket)?;
+    }
     let run = |cx: &mut Cx<'_>| run(cx, &socket, &destination, near);
     if socket.is_unix() {
         cx.as_peer(run)?
     } else {
         cx.as_caller(run)?
     }
-    bind::learn_chosen(cx, &socket)?;
+    if chooses {
+        bind::learn_chosen(cx, &socket)?;
+    }
     Ok(Answer::Value(0))
 }
 

@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use super::super::cx::Cx;
 use super::Socket;
 use super::message::{Layout, Message};
+use super::way::Way;
 use crate::sys::{CallerFd, Errno};
 use crate::tracee::{Caller, Result};
 
@@ -20,13 +21,17 @@ const MAX_DESCRIPTORS: usize = 253;
 const HEADER: usize = size_of::<libc::cmsghdr>();
 const ALIGN: usize = size_of::<usize>();
 
+const CAP_SETGID: u32 = 6;
+const CAP_SETUID: u32 = 7;
+
 const SOL_IP: i32 = libc::IPPROTO_IP;
 const SOL_IPV6: i32 = libc::IPPROTO_IPV6;
 const SOL_SCTP: i32 = 132;
 /// What may be said about one packet on its way to the address that was judged.
 const IP_PASS: &[i32] = &[libc::IP_TOS, libc::IP_TTL, libc::IP_PKTINFO, 52 /* IP_PROTOCOL */];
+const IPV6_2292PKTINFO: i32 = 2;
 const IPV6_PASS: &[i32] = &[
-    2,  // IPV6_2292PKTINFO
+    IPV6_2292PKTINFO,
     8,  // IPV6_2292HOPLIMIT
     11, // IPV6_FLOWINFO
     libc::IPV6_PKTINFO,
@@ -41,6 +46,8 @@ const IPV6_ROUTES: &[i32] = &[3, 4, 5, 54, 55, 57, 59];
 #[derive(Debug, Default)]
 pub(super) struct Control {
     pub(super) bytes: Vec<u8>,
+    /// What it says about where the message goes.
+    pub(super) way: Way,
     /// The descriptors that it names.
     _descriptors: Vec<OwnedFd>,
 }
@@ -56,7 +63,7 @@ struct Item<'b> {
 /// Reads the ancillary data of a message.
 pub(super) fn read(cx: &Cx<'_>, socket: &Socket, layout: Layout, message: &Message) -> Result<Control> {
     let mut raw = Vec::new();
-    if message.control != 0 && message.control_len != 0 {
+    if message.control_len != 0 {
         if message.control_len > MAX {
             return Err(Errno::ENOBUFS.into());
         }
@@ -113,11 +120,21 @@ fn translate(cx: &Cx<'_>, socket: &Socket, items: &[Item<'_>]) -> Result<Control
                 control.push(item, &data);
                 introduced = true;
             }
-            (SOL_IP, kind) if socket.is_inet() && !IP_PASS.contains(&kind) => {
+            // Nobody looks at them.
+            (SOL_IP | SOL_IPV6, _) if !is_heard(socket, item.level) => control.push(item, item.data),
+            (SOL_IP, kind) if !IP_PASS.contains(&kind) => {
                 return Err(refused(kind == libc::IP_RETOPTS, "IP_RETOPTS", kind).into());
             }
-            (SOL_IPV6, kind) if socket.is_inet() && !IPV6_PASS.contains(&kind) => {
+            (SOL_IPV6, kind) if !IPV6_PASS.contains(&kind) => {
                 return Err(refused(IPV6_ROUTES.contains(&kind), "an IPv6 extension header", kind).into());
+            }
+            (SOL_IP | SOL_IPV6, kind) => {
+                match (item.level, kind) {
+                    (SOL_IP, libc::IP_PKTINFO) => control.way.learn_inet(item.data),
+                    (SOL_IPV6, IPV6_2292PKTINFO | libc::IPV6_PKTINFO) => control.way.learn_inet6(item.data),
+                    _ => {}
+                }
+                control.push(item, item.data);
             }
             (SOL_SCTP, kind) if socket.is_inet() => return Err(refused(true, "SCTP", kind).into()),
             _ => control.push(item, item.data),
@@ -130,6 +147,16 @@ fn translate(cx: &Cx<'_>, socket: &Socket, items: &[Item<'_>]) -> Result<Control
         control.push(&item, &ucred(identity.fsuid, identity.fsgid));
     }
     Ok(control)
+}
+
+/// Whether a socket looks at ancillary data of this level, which is one of IP's. One of IPv6 also talks to IPv4.
+fn is_heard(socket: &Socket, level: i32) -> bool {
+    socket.kind != libc::SOCK_STREAM
+        && match socket.domain {
+            libc::AF_INET => level == SOL_IP,
+            libc::AF_INET6 => true,
+            _ => false,
+        }
 }
 
 /// `EPERM`, and a word, for what would lead elsewhere; `EINVAL` for what no kernel knows.
@@ -164,13 +191,17 @@ fn credentials(cx: &Cx<'_>, data: &[u8]) -> Result<Vec<u8>> {
         return Err(Errno::EINVAL.into());
     };
     let identity = cx.caller.identity()?;
-    let known =
-        (uid == identity.uid || uid == identity.fsuid) && (gid == identity.gid || gid == identity.fsgid);
+    let has = |cap: u32| identity.caps >> cap & 1 == 1;
+    let own = (uid == identity.uid || uid == identity.fsuid, gid == identity.gid || gid == identity.fsgid);
+    let known = (own.0 || has(CAP_SETUID)) && (own.1 || has(CAP_SETGID));
     if pid != cx.caller.tgid()?.raw().unsigned_abs() || !known {
         return Err(Errno::EPERM.into());
     }
     // Effective ids are what we take on for the call.
-    Ok(if cx.differs()? { ucred(identity.fsuid, identity.fsgid) } else { ucred(uid, gid) })
+    Ok(match own == (true, true) && cx.differs()? {
+        true => ucred(identity.fsuid, identity.fsgid),
+        false => ucred(uid, gid),
+    })
 }
 
 fn ucred(uid: u32, gid: u32) -> Vec<u8> {

@@ -3,7 +3,7 @@
 
 use super::super::cx::Cx;
 use crate::sys::Errno;
-use crate::tracee::{Caller, Result};
+use crate::tracee::{Caller, Result, Stop};
 
 /// `UIO_MAXIOV`.
 const MAX_PIECES: u64 = 1024;
@@ -97,9 +97,10 @@ pub(super) struct Data {
 
 impl Data {
     /// One piece.
-    pub(super) fn new(addr: u64, len: u64) -> Self {
+    pub(super) fn new(caller: &Caller<'_>, addr: u64, len: u64) -> Result<Self> {
         let len = len.min(MAX_TOTAL);
-        Self { pieces: vec![(addr, len)], total: len }
+        within_reach(caller, addr, len)?;
+        Ok(Self { pieces: vec![(addr, len)], total: len })
     }
 
     /// The pieces of a message.
@@ -116,6 +117,7 @@ impl Data {
             if len > if layout.wide { i64::MAX as u64 } else { i32::MAX as u64 } {
                 return Err(Errno::EINVAL.into());
             }
+            within_reach(caller, addr, len)?;
             let len = len.min(MAX_TOTAL - data.total);
             data.pieces.push((addr, len));
             data.total += len;
@@ -123,8 +125,15 @@ impl Data {
         Ok(data)
     }
 
-    /// Copies up to `max` bytes from `from` on.
-    pub(super) fn copy(&self, caller: &Caller<'_>, from: u64, max: usize, into: &mut Vec<u8>) -> Result<()> {
+    /// Copies up to `max` bytes from `from` on; fewer before what cannot be read, if some are better than none (`partly`).
+    pub(super) fn copy(
+        &self,
+        caller: &Caller<'_>,
+        from: u64,
+        max: usize,
+        partly: bool,
+        into: &mut Vec<u8>,
+    ) -> Result<()> {
         into.clear();
         let mut skip = from;
         for &(addr, len) in &self.pieces {
@@ -135,13 +144,29 @@ impl Data {
             let n = (len - skip).min((max - into.len()) as u64) as usize;
             let at = into.len();
             into.resize(at + n, 0);
-            caller.read(addr.wrapping_add(skip), &mut into[at..])?;
+            let read = match caller.read_some(addr.wrapping_add(skip), &mut into[at..]) {
+                Err(Stop::Errno(Errno::EFAULT)) => 0,
+                read => read?,
+            };
+            if read < n {
+                into.truncate(at + read);
+                return if partly && !into.is_empty() { Ok(()) } else { Err(Errno::EFAULT.into()) };
+            }
             skip = 0;
             if into.len() == max {
                 break;
             }
         }
         Ok(())
+    }
+}
+
+/// `EFAULT` for what would end beyond the memory that any program has.
+fn within_reach(caller: &Caller<'_>, addr: u64, len: u64) -> Result<()> {
+    let end = if caller.is_32bit() { 1 << 32 } else { 1 << 56 };
+    match addr.checked_add(len) {
+        Some(behind) if behind <= end => Ok(()),
+        _ => Err(Errno::EFAULT.into()),
     }
 }
 

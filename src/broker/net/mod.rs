@@ -17,6 +17,7 @@ mod send;
 mod socket;
 mod spelling;
 mod unsafely;
+mod way;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Once;
@@ -27,7 +28,8 @@ pub(super) use multiplex::socketcall;
 pub(super) use send::{sendmmsg, sendmsg, sendto};
 pub(super) use socket::socket;
 
-use self::address::{Meaning, Raw};
+use self::address::{Meaning, Raw, Use};
+use self::way::Way;
 use super::cx::Cx;
 use super::judge::End;
 use crate::gate::Op;
@@ -68,6 +70,24 @@ impl Socket {
         if errno == Errno::EINTR && limited() { Stop::Interrupted } else { Stop::Errno(errno) }
     }
 
+    /// What an address means to it. The errors are those that the kernel has, in its order.
+    fn meaning(&self, raw: &Raw, used: Use) -> std::result::Result<Meaning, Errno> {
+        let four =
+            self.domain == libc::AF_INET6 && self.kind == libc::SOCK_DGRAM && raw.family() == libc::AF_INET;
+        if four && used != Use::Bind {
+            let only_six = net::socket_option_at(self.fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) == Ok(1);
+            if only_six {
+                return Err(if used == Use::Connect { Errno::EAFNOSUPPORT } else { Errno::ENETUNREACH });
+            }
+        }
+        address::meaning(self.domain, self.kind, raw, used).map_err(|errno| {
+            let stream = self.is_inet() && self.kind == libc::SOCK_STREAM && raw.has_family();
+            let taken =
+                || net::has_peer(self.fd()) || net::socket_option(self.fd(), libc::SO_ACCEPTCONN) == Ok(1);
+            if used == Use::Connect && stream && taken() { Errno::EISCONN } else { errno }
+        })
+    }
+
     fn is_inet(&self) -> bool {
         matches!(self.domain, libc::AF_INET | libc::AF_INET6)
     }
@@ -90,10 +110,10 @@ impl Destination {
 }
 
 impl Cx<'_> {
-    /// Duplicates the caller's descriptor. `None`: a container's filter keeps us from it, and the call may be `left`
-    /// to the kernel, or is to be judged without ([`unsafely`]).
-    fn duplicate(&self, left: bool) -> Result<Option<OwnedFd>> {
-        self.duplicate_of(self.socket_number(), left)
+    /// Duplicates the caller's socket. `None`: a container's filter keeps us from it, and the call may be left to the kernel
+    /// if no address can be refused, or is to be judged without ([`unsafely`]).
+    fn duplicate(&self) -> Result<Option<OwnedFd>> {
+        self.duplicate_of(self.socket_number(), self.is_open()?)
     }
 
     fn duplicate_of(&self, fd: CallerFd, left: bool) -> Result<Option<OwnedFd>> {
@@ -114,26 +134,33 @@ impl Cx<'_> {
         Ok(self.state()?.policy.network == NetMode::Off)
     }
 
-    /// Duplicates the caller's descriptor. `None`: no address can be refused, and either nothing else stands in the
-    /// way of the kernel, or we cannot look whether the second lock does.
-    fn duplicate_unless_open(&self) -> Result<Option<OwnedFd>> {
-        let open = self.is_open()?;
-        if open && !self.supervisor.options.backstop {
-            return Ok(None);
-        }
-        self.duplicate(open)
+    /// Whether the kernel will choose an address for the socket in this call, which is to be remembered.
+    fn chooses(&self, socket: &Socket) -> Result<bool> {
+        let bindable = socket.kind == libc::SOCK_DGRAM && (socket.is_inet() || socket.is_unix());
+        Ok(bindable && bind::are_wanted(self)? && address::own(socket)?.is_none())
     }
 
     /// Judges where a call goes: the same for connect and for all that send.
-    fn destination(&mut self, socket: &Socket, raw: Raw, meaning: Meaning) -> Result<Destination> {
+    fn destination(
+        &mut self,
+        socket: &Socket,
+        mut raw: Raw,
+        meaning: Meaning,
+        way: Way,
+    ) -> Result<Destination> {
         match meaning {
             Meaning::Ignored => Ok(Destination::NONE),
             Meaning::Nothing => {
-                self.caller.check()?;
+                // Where it is connected to was judged, but not by this interface.
+                match address::peer(socket).filter(|_| way.is_led()) {
+                    Some(peer) => self.may_talk(socket, &peer, None, true)?,
+                    None => self.caller.check()?,
+                }
                 Ok(Destination { raw, _pinned: None })
             }
             Meaning::Address(address) => {
-                self.may_talk(socket, &address, None)?;
+                let address = way.settle(socket, &mut raw, address);
+                self.may_talk(socket, &address, None, way.leaves(socket))?;
                 Ok(Destination { raw, _pinned: None })
             }
             Meaning::Path(path) => {
@@ -147,7 +174,7 @@ impl Cx<'_> {
                             // Without a path there is no rule for it: the mode decides.
                             Place::Own | Place::Foreign => Address::Unix(Vec::new()),
                         };
-                        cx.may_talk(socket, &address, Some(object.stat.id.1))?;
+                        cx.may_talk(socket, &address, Some(object.stat.id.1), false)?;
                     }
                     cx.caller.check()?;
                     let raw = Raw::unix(&fs::socket_path(object.fd.as_fd()));
@@ -157,7 +184,13 @@ impl Cx<'_> {
         }
     }
 
-    fn may_talk(&mut self, socket: &Socket, address: &Address, file: Option<u64>) -> Result<()> {
+    fn may_talk(
+        &mut self,
+        socket: &Socket,
+        address: &Address,
+        file: Option<u64>,
+        leaves: bool,
+    ) -> Result<()> {
         let fd = self.socket_number();
         if socket::is_exempt(socket, address) {
             return self.caller.check();
@@ -176,7 +209,7 @@ impl Cx<'_> {
             && socket.kind == libc::SOCK_DGRAM
             && matches!(address, Address::Inet(_, 0) | Address::Inet6 { port: 0, .. })
             && !self.supervisor.options.dry_run;
-        let end = End { kind: socket.kind, address, file };
+        let end = End { kind: socket.kind, address, file, leaves };
         self.may_net(NetOp::Connect, &end, fd, || {
             if probe {
                 return Some(Errno::ECONNREFUSED);

@@ -8,6 +8,7 @@ use super::super::cx::{Answer, Cx};
 use super::address::{self, Meaning, Raw, Use};
 use super::control::{self, Control};
 use super::message::{Data, Layout, MAX_MESSAGES, Message};
+use super::way::Way;
 use super::{Destination, Socket, bind, netlink, unsafely};
 use crate::policy::Address;
 use crate::sys::{Errno, net, process};
@@ -25,7 +26,7 @@ const MSG_CMSG_COMPAT: i32 = i32::MIN;
 pub(in super::super) fn sendto(cx: &mut Cx<'_>) -> Result<Answer> {
     let (addr, len) = (cx.value(0)?, cx.value(1)?);
     let (name, name_len) = (cx.value(3)?, cx.value_int(4)? as i32);
-    let Some(fd) = cx.duplicate_unless_open()? else { return unsafely::judge(cx) };
+    let Some(fd) = cx.duplicate()? else { return unsafely::judge(cx) };
     let socket = Socket::new(fd)?;
     let raw = if name == 0 { Raw::NONE } else { Raw::read(&cx.caller, name, name_len)? };
     let flags = cx.flags() & !MSG_CMSG_COMPAT;
@@ -33,12 +34,17 @@ pub(in super::super) fn sendto(cx: &mut Cx<'_>) -> Result<Answer> {
         return Err(Errno::EINVAL.into());
     }
     let meaning = meaning(&socket, &raw, flags)?;
-    if cx.is_open()? && !needs_us(cx, &meaning, flags) {
+    let chooses = !raw.bytes().is_empty() && cx.chooses(&socket)?;
+    if cx.is_open()? && !chooses && !needs_us(cx, &meaning, flags) {
         return Ok(Answer::Continue);
     }
-    let destination = cx.destination(&socket, raw, meaning)?;
+    let destination = cx.destination(&socket, raw, meaning, Way::default())?;
     let control = control::none(cx, &socket)?;
-    let sent = send(cx, &socket, &destination, &control, &Data::new(addr, len), flags)?;
+    let data = Data::new(&cx.caller, addr, len)?;
+    let sent = send(cx, &socket, &destination, &control, &data, flags)?;
+    if chooses {
+        bind::learn_chosen(cx, &socket)?;
+    }
     Ok(Answer::Value(sent as i64))
 }
 
@@ -46,7 +52,7 @@ pub(in super::super) fn sendto(cx: &mut Cx<'_>) -> Result<Answer> {
 pub(in super::super) fn sendmsg(cx: &mut Cx<'_>) -> Result<Answer> {
     let layout = Layout::of(cx);
     let flags = flags(cx, layout)?;
-    let Some(fd) = cx.duplicate_unless_open()? else { return unsafely::judge(cx) };
+    let Some(fd) = cx.duplicate()? else { return unsafely::judge(cx) };
     let socket = Socket::new(fd)?;
     let message = layout.read(&cx.caller, cx.value(0)?)?;
     match one(cx, &socket, layout, &message, flags)? {
@@ -59,7 +65,7 @@ pub(in super::super) fn sendmsg(cx: &mut Cx<'_>) -> Result<Answer> {
 pub(in super::super) fn sendmmsg(cx: &mut Cx<'_>) -> Result<Answer> {
     let layout = Layout::of(cx);
     let flags = flags(cx, layout)?;
-    let Some(fd) = cx.duplicate_unless_open()? else { return unsafely::judge(cx) };
+    let Some(fd) = cx.duplicate()? else { return unsafely::judge(cx) };
     let socket = Socket::new(fd)?;
     let start = cx.value(0)?;
     let mut done = 0;
@@ -109,13 +115,18 @@ fn one(
         name => Raw::read(&cx.caller, name, message.name_len.min(address::MAX as i32))?,
     };
     let meaning = meaning(socket, &raw, flags)?;
-    if cx.is_open()? && !needs_us(cx, &meaning, flags) {
+    let chooses = !raw.bytes().is_empty() && cx.chooses(socket)?;
+    if cx.is_open()? && !chooses && !needs_us(cx, &meaning, flags) {
         return Ok(None);
     }
     let data = Data::read(&cx.caller, layout, message)?;
     let control = control::read(cx, socket, layout, message)?;
-    let destination = cx.destination(socket, raw, meaning)?;
-    send(cx, socket, &destination, &control, &data, flags).map(Some)
+    let destination = cx.destination(socket, raw, meaning, control.way)?;
+    let sent = send(cx, socket, &destination, &control, &data, flags)?;
+    if chooses {
+        bind::learn_chosen(cx, socket)?;
+    }
+    Ok(Some(sent))
 }
 
 /// What the destination of a message means.
@@ -123,9 +134,9 @@ fn meaning(socket: &Socket, raw: &Raw, flags: i32) -> Result<Meaning> {
     let connects = flags & libc::MSG_FASTOPEN != 0;
     Ok(match (socket.is_inet() && socket.kind == libc::SOCK_STREAM, connects) {
         _ if raw.bytes().is_empty() => Meaning::Nothing,
-        (true, true) => address::meaning(socket.domain, socket.kind, raw, Use::Connect)?,
+        (true, true) => socket.meaning(raw, Use::Connect)?,
         (true, false) => Meaning::Ignored,
-        (false, _) => address::meaning(socket.domain, socket.kind, raw, Use::Send)?,
+        (false, _) => socket.meaning(raw, Use::Send)?,
     })
 }
 
@@ -158,7 +169,7 @@ fn send(
     let ask = Ask { flags: flags & !libc::MSG_ZEROCOPY, waits: may_wait(socket, flags)? };
     let (mut sent, mut copy) = (0_u64, Vec::new());
     loop {
-        let portion = data.copy(&cx.caller, sent, portion, &mut copy).and_then(|()| {
+        let portion = data.copy(&cx.caller, sent, portion, stream, &mut copy).and_then(|()| {
             let (name, control) = match sent {
                 0 => (destination.raw.bytes(), control.bytes.as_slice()),
                 _ => (&[][..], &[][..]),
@@ -183,9 +194,6 @@ fn send(
             Err(Stop::Errno(_) | Stop::Interrupted) => break,
             Err(Stop::Gone) => return Err(Stop::Gone),
         }
-    }
-    if !destination.raw.bytes().is_empty() {
-        bind::learn_chosen(cx, socket)?;
     }
     Ok(sent as usize)
 }

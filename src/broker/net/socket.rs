@@ -5,7 +5,7 @@
 
 use super::super::cx::{Answer, Cx};
 use super::Socket;
-use crate::policy::{Address, Decision, NetOp, State};
+use crate::policy::{Address, Decision, NetMode, NetOp, State};
 use crate::report::{AccessKind, Subject};
 use crate::sys::{Errno, net};
 use crate::tracee::Result;
@@ -44,6 +44,7 @@ pub(in super::super) fn socket(cx: &mut Cx<'_>) -> Result<Answer> {
         libc::AF_UNIX => Ok(Answer::Continue),
         libc::AF_INET | libc::AF_INET6 => unusual_protocol(cx, domain, kind, protocol),
         libc::AF_NETLINK if protocol == libc::NETLINK_ROUTE => Ok(Answer::Continue),
+        libc::AF_NETLINK if protocol == libc::NETLINK_USERSOCK => between_processes(cx, kind),
         _ => other_family(cx, domain, kind, protocol),
     }
 }
@@ -59,6 +60,14 @@ fn unusual_protocol(cx: &mut Cx<'_>, domain: i32, kind: i32, protocol: i32) -> R
         return if cx.supervisor.options.dry_run { Ok(Answer::Continue) } else { Err(errno.into()) };
     }
     refuse(cx, domain, kind, protocol, errno, None)
+}
+
+/// The one protocol of netlink by which processes talk to each other, and not to the kernel.
+fn between_processes(cx: &mut Cx<'_>, kind: i32) -> Result<Answer> {
+    if cx.state()?.policy.network == NetMode::Allow {
+        return Ok(Answer::Continue);
+    }
+    refuse(cx, libc::AF_NETLINK, kind, libc::NETLINK_USERSOCK, Errno::EPROTONOSUPPORT, None)
 }
 
 fn other_family(cx: &mut Cx<'_>, domain: i32, kind: i32, protocol: i32) -> Result<Answer> {
@@ -82,7 +91,7 @@ fn other_family(cx: &mut Cx<'_>, domain: i32, kind: i32, protocol: i32) -> Resul
         // There is none: programs try one family after the other.
         return Err(errno.into());
     }
-    let hint = (!disguised).then(|| State::allow_hint_net(NetOp::Connect, &family));
+    let hint = if disguised { None } else { State::allow_hint_net(NetOp::Connect, &family) };
     refuse(cx, domain, kind, protocol, Errno::EAFNOSUPPORT, hint)
 }
 

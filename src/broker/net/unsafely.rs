@@ -85,5 +85,5 @@ fn one(cx: &mut Cx<'_>, used: Use, pointer: u64, len: i32) -> Result<()> {
 fn may(cx: &mut Cx<'_>, used: Use, address: &Address) -> Result<()> {
     let op = if used == Use::Bind { NetOp::Bind } else { NetOp::Connect };
     let fd = cx.socket_number();
-    cx.may_net(op, &End { kind: libc::SOCK_DGRAM, address, file: None }, fd, || None)
+    cx.may_net(op, &End { kind: libc::SOCK_DGRAM, address, file: None, leaves: false }, fd, || None)
 }

@@ -99,6 +99,8 @@ pub(super) static ROWS: &[Row] = &[
             // What the supervisor sends for others would come with a handle on the supervisor.
             option(&[SOCKET, Cond::is(OPT, SO_PASSPIDFD)]),
             option(&[IP, Cond::is(OPT, libc::IP_OPTIONS as u32)]),
+            // What leaves by an interface that is named goes to whoever is there, be the address one of this machine's.
+            option(&[IP, Cond::is(OPT, IP_UNICAST_IF)]),
             option(&[IP, Cond::is(OPT, libc::IP_FREEBIND as u32)]),
             option(&[IP, Cond::is(OPT, libc::IP_TRANSPARENT as u32)]),
             option(&[IP, Cond::is(OPT, libc::IP_ADD_MEMBERSHIP as u32)]),
@@ -108,6 +110,13 @@ pub(super) static ROWS: &[Row] = &[
             option(&[IPV6, Cond::is(OPT, IPV6_ADDRFORM)]),
             option(&[IPV6, Cond::is(OPT, IPV6_2292RTHDR)]),
             option(&[IPV6, Cond::is(OPT, IPV6_2292PKTOPTIONS)]),
+            // Labels carry extension headers along, as the options behind them do.
+            option(&[IPV6, Cond::is(OPT, IPV6_FLOWLABEL_MGR)]),
+            option(&[IPV6, Cond::is(OPT, libc::IPV6_HOPOPTS as u32)]),
+            option(&[IPV6, Cond::is(OPT, libc::IPV6_RTHDRDSTOPTS as u32)]),
+            option(&[IPV6, Cond::is(OPT, libc::IPV6_DSTOPTS as u32)]),
+            option(&[IPV6, Cond::is(OPT, libc::IPV6_PKTINFO as u32)]),
+            option(&[IPV6, Cond::is(OPT, IPV6_UNICAST_IF)]),
             option(&[IPV6, Cond::is(OPT, libc::IPV6_ADD_MEMBERSHIP as u32)]),
             option(&[IPV6, Cond::is(OPT, IPV6_JOIN_ANYCAST)]),
             option(&[IPV6, Cond::is(OPT, MCAST_JOIN_GROUP)]),
@@ -156,6 +165,9 @@ pub(super) static ROWS: &[Row] = &[
 ];
 
 const SO_PASSPIDFD: u32 = 76;
+const IP_UNICAST_IF: u32 = 50;
+const IPV6_FLOWLABEL_MGR: u32 = 32;
+const IPV6_UNICAST_IF: u32 = 76;
 const SO_PEERPIDFD: u32 = 77;
 /// The same numbers at both levels.
 const MCAST_JOIN_GROUP: u32 = 42;

@@ -1,0 +1,238 @@
+//! Addresses that lead elsewhere than they seem to, and sockets that seem to be the sandbox's own.
+//!
+//! Whatever is refused here is first done without the sandbox, to show that it is the sandbox that refuses. All
+//! servers are on loopback.
+#![cfg(feature = "cli")]
+#![forbid(unsafe_code)]
+
+mod net;
+
+use std::net::{TcpListener, UdpSocket};
+use std::time::Duration;
+
+use net::*;
+use nix::sys::socket::{setsockopt, sockopt};
+
+/// To the unspecified address the kernel goes where the source is.
+///
+/// Seen to fail without `Way::settle`.
+#[test]
+fn the_unspecified_address_leads_to_the_source() {
+    let (tcp, heard) = (TcpListener::bind("127.0.0.53:0").unwrap(), UdpSocket::bind("127.0.0.53:0").unwrap());
+    heard.set_nonblocking(true).unwrap();
+    tcp.set_nonblocking(true).unwrap();
+    let ports = [tcp.local_addr(), heard.local_addr()].map(|addr| addr.unwrap().port().to_string());
+    let text = r"
+t, u = map(int, A[:2])
+info = (0, 8, struct.pack('=I4s4x', 0, socket.inet_aton('127.0.0.53')))
+def bound(s, addr): s.bind((addr, 0)); return s
+def go(s, addr): s.settimeout(10); s.connect(addr); return s.getpeername()[0]
+say(go, bound(socket.socket(), '127.0.0.53'), ('0.0.0.0', t))
+say(go, bound(udp(), '127.0.0.53'), ('0.0.0.0', u))
+say(bound(udp(), '127.0.0.53').sendto, b'bound', ('0.0.0.0', u))
+say(udp().sendmsg, [b'message'], [info], 0, ('0.0.0.0', u))
+six = lambda kind: socket.socket(socket.AF_INET6, kind)
+say(go, bound(six(1), '::ffff:127.0.0.53'), ('::ffff:0.0.0.0', t))
+say(bound(six(2), '::ffff:127.0.0.53').sendto, b'mapped', ('::ffff:0.0.0.0', u))
+say(six(2).sendmsg, [b'info'], [info], 0, ('::ffff:0.0.0.0', u))
+";
+    let ports = [ports[0].as_str(), &ports[1]];
+    native(text, &ports).expect(&["127.0.0.53", "127.0.0.53", "5", "7", "::ffff:127.0.0.53", "6", "4"]);
+    assert_eq!(datagrams(&heard), 4);
+    while tcp.accept().is_ok() {}
+    let deny = "denylist/network/connect+inet:127.0.0.53";
+    inside(&[LOCAL, deny], text, &ports).expect(&["ECONNREFUSED"; 7]).violations(7);
+    assert_eq!(datagrams(&heard), 0);
+    assert!(tcp.accept().is_err());
+    // As without a sandbox, where it may.
+    let fine = native(text, &ports);
+    let fine: Vec<&str> = fine.lines.iter().map(String::as_str).collect();
+    inside(&[LOCAL], text, &ports).expect(&fine).violations(0);
+}
+
+/// An IPv6 socket with an IPv4 address goes to IPv4 loopback, whatever rule for `::1` there is.
+///
+/// Seen to fail without `Way::settle`.
+#[test]
+fn the_unspecified_address_of_ipv6_can_be_one_of_ipv4() {
+    let (server, port) = tcp_server();
+    let text = r"
+def go(own): s = socket.socket(socket.AF_INET6); s.bind((own, 0)); s.settimeout(10); s.connect(('::', int(A[0])))
+say(go, '::ffff:127.0.0.1'); say(go, '::1')
+";
+    native(text, &[&port]).expect(&["ok", "ECONNREFUSED"]);
+    server.set_nonblocking(true).unwrap();
+    while server.accept().is_ok() {}
+    let rules = [DENY, BIND, "allowlist/network/bind+LOOPBACK6", "allowlist/network/connect+LOOPBACK6"];
+    // The second is refused by the kernel, as without the sandbox.
+    inside(&rules, text, &[&port]).expect(&["ECONNREFUSED"; 2]).violations(1);
+    assert!(server.accept().is_err());
+}
+
+/// Somebody else's server shares its port: what is bound and closed again and again is the sandbox's own only in
+/// between.
+///
+/// Seen to fail with `Known::shared` never set.
+#[test]
+fn a_port_that_is_shared_is_not_the_sandboxs_own() {
+    let server = sharing_server();
+    let port = server.local_addr().unwrap().port().to_string();
+    let text = r"
+a = ('127.0.0.1', int(A[0])); stop = False; bound = 0
+def make():
+    s = udp(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(a); return s
+def flip():
+    global bound
+    while not stop: make().close(); bound += 1
+t = threading.Thread(target=flip); t.start()
+sys.setswitchinterval(1e-5)
+s = udp(); end = time.time() + 1
+while time.time() < end or bound < 100: word(s.sendto, b'x', a)
+stop = True; t.join(); print('done')
+";
+    native(text, &[&port]).expect(&["done"]);
+    assert!(datagrams(&server) > 0, "the race is not run");
+    inside(&[DENY, BIND, "filter/network+LOOPBACK"], text, &[&port]).expect(&["done"]);
+    assert_eq!(datagrams(&server), 0);
+    // Between processes of the sandbox it is shared as ever.
+    let own = r"
+def make(port):
+    s = udp(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('127.0.0.1', port)); return s
+a = make(0); b = make(a.getsockname()[1]); say(udp().sendto, b'x', a.getsockname())
+a.connect(('127.0.0.1', 9)); b.close(); say(udp().sendto, b'x', a.getsockname())
+";
+    native(own, &[]).expect(&["1", "1"]);
+    inside(&[DENY, BIND, "allowlist/network/connect+LOOPBACK@9"], own, &[]).expect(&["1", "1"]).violations(0);
+}
+
+/// A datagram server that lets its port be shared.
+fn sharing_server() -> UdpSocket {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, socket};
+    use std::os::fd::AsRawFd;
+    let server = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    setsockopt(&server, sockopt::ReuseAddr, &true).unwrap();
+    bind(server.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, 0)).unwrap();
+    let server = UdpSocket::from(server);
+    server.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    server
+}
+
+/// A port that was given up, and that somebody else has now who is found only by looking at all sockets.
+///
+/// Seen to fail with such ports taken for the sandbox's own.
+#[test]
+fn a_port_that_was_given_up_belongs_to_nobody_inside() {
+    let text = r"
+u, s = udp(), udp(); u.bind(('127.0.0.1', 0)); s.bind(('127.0.0.1', 0)); a = u.getsockname()
+u.close(); print(a[1], s.getsockname()[1], flush=True); sys.stdin.readline(); say(s.sendto, b'x', a)
+";
+    let run = |how: &str, magic: Option<&[&str]>| {
+        let mut server = None;
+        let take = |line: &str| {
+            let (port, sender) = line.split_once(' ').unwrap();
+            let outside = UdpSocket::bind(format!("127.0.0.1:{port}")).unwrap();
+            outside.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            match how {
+                "connected" => outside.connect(format!("127.0.0.1:{sender}")).unwrap(),
+                _ => setsockopt(&outside, sockopt::BindToDevice, &"lo".into()).unwrap(),
+            }
+            server = Some(outside);
+        };
+        (meanwhile(magic, text, &[], take), datagrams(&server.unwrap()))
+    };
+    for how in ["connected", "interface"] {
+        let (said, came) = run(how, None);
+        said.expect(&["1"]);
+        assert_eq!(came, 1, "{how}");
+        let (said, came) = run(how, Some(&[DENY, BIND]));
+        said.expect(&["ECONNREFUSED"]).violations(1);
+        assert_eq!(came, 0, "{how}");
+    }
+}
+
+/// A server's own socket, which was handed in: that it is used inside makes nobody else inside one who may talk to it.
+///
+/// Seen to fail with the address of whatever connects remembered.
+#[test]
+fn a_socket_that_was_handed_in_is_not_bound_inside() {
+    let text = r"
+name = ('127.0.0.1', int(A[1])) if A[1].isdigit() else '\0' + A[1]
+family = socket.AF_INET if A[1].isdigit() else socket.AF_UNIX
+say(lambda: udp(family).sendto(b'x', name)); say(libc.connect, int(A[0]), bytes(16), 16); say(lambda: udp(family).sendto(b'x', name))
+";
+    let outer = r"
+def run(s, name):
+    s.setblocking(False); s.set_inheritable(True)
+    subprocess.run(inner + [str(s.fileno()), name], close_fds=False)
+    got = 0
+    try:
+        while s.recv(9): got += 1
+    except BlockingIOError: print(got, flush=True)
+import subprocess; inner = A
+# A port that was asked for by its number is kept.
+u = udp(); u.bind(('127.0.0.1', 0)); port = u.getsockname()[1]; u.close()
+u = udp(); u.bind(('127.0.0.1', port)); run(u, str(port))
+a = udp(socket.AF_UNIX); name = 'sydbox-handed-%d' % os.getpid(); a.bind('\0' + name); run(a, name)
+";
+    let run = |magic: &[&str]| {
+        let words = words(magic, text, &[]);
+        native(outer, &words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    run(&[]).expect(&["1", "0", "1", "2", "1", "0", "1", "2"]);
+    let refused = ["ECONNREFUSED", "0", "ECONNREFUSED", "0"];
+    run(&[DENY]).expect(&[refused, refused].concat());
+}
+
+/// What the kernel chose while the network was open counts as bound as well.
+///
+/// Seen to fail with such calls left to the kernel.
+#[test]
+fn what_was_bound_while_the_network_was_open() {
+    let text = r"
+l = socket.socket(); l.listen()
+u = udp(); u.sendto(b'x', ('127.0.0.1', 9)); v = udp(); v.connect(('127.0.0.1', 9))
+w = udp(); w.sendmsg([b'x'], [], 0, ('127.0.0.1', 9))
+if A: say(os.stat, '/dev/sydbox/enable_net')
+say(tcp, ('127.0.0.1', l.getsockname()[1]))
+for s in (u, v, w): say(udp().sendto, b'x', ('127.0.0.1', s.getsockname()[1]))
+";
+    native(text, &[]).expect(&["ok", "1", "1", "1"]);
+    let inside = inside(&["core/sandbox/write:off"], text, &["1"]);
+    assert!(inside.lines[0].starts_with("os.stat_result"), "{inside:?}");
+    assert_eq!(inside.lines[1..], ["ok", "1", "1", "1"], "{inside:?}");
+    inside.violations(0);
+}
+
+/// The protocol of netlink that leads to other processes, and the ones that lead to the kernel.
+#[test]
+fn netlink_is_for_the_kernel() {
+    let text = r"
+def user(): s = socket.socket(16, 3, 2); s.bind((0, 0)); t = socket.socket(16, 3, 2); t.sendto(b'x', s.getsockname()); return s.recv(9)
+say(user); say(lambda: len(socket.if_nameindex()) > 0)
+";
+    native(text, &[]).expect(&["b'x'", "True"]);
+    for mode in [DENY, LOCAL] {
+        let said = inside(&[mode], text, &[]);
+        said.expect(&["EPROTONOSUPPORT", "True"]).violations(1);
+        said.reports("socket(AF_NETLINK, SOCK_RAW, 2) = EPROTONOSUPPORT");
+    }
+    inside(&[ALLOW], text, &[]).expect(&["b'x'", "True"]).violations(0);
+}
+
+/// `net/restrict_connect`: only where somebody inside has bound, also where the mode allows everything.
+#[test]
+fn connections_to_what_was_bound_inside_only() {
+    let (_server, port) = tcp_server();
+    let text = r"
+l = socket.socket(); l.bind(('127.0.0.1', 0)); l.listen()
+if len(A) > 1: os.stat('/dev/sydbox/net/restrict_connect')
+say(tcp, ('127.0.0.1', int(A[0]))); say(tcp, l.getsockname())
+if len(A) > 1: os.stat('/dev/sydbox/net/unrestrict_connect')
+say(tcp, ('127.0.0.1', int(A[0])))
+";
+    native(text, &[&port]).expect(&["ok"; 3]);
+    for mode in [ALLOW, LOCAL] {
+        inside(&[mode], text, &[&port]).expect(&["ok"; 3]).violations(0);
+        inside(&[mode], text, &[&port, "1"]).expect(&["ECONNREFUSED", "ok", "ok"]).violations(1);
+    }
+}
