@@ -5,9 +5,9 @@ use std::os::fd::AsFd;
 
 use super::cx::{AT_EMPTY_PATH, Answer, Cx};
 use super::judge::{self, Refusal};
-use crate::policy::{Access, Decision};
+use crate::policy::{Access, Decision, NetMode};
 use crate::report::{Subject, arguments};
-use crate::resolve::{self, Base, Entry, Object, Place};
+use crate::resolve::{self, Base, CanonicalPath, Entry, Object, Place};
 use crate::sys::Errno;
 use crate::sys::fs;
 use crate::tracee::Result;
@@ -236,7 +236,33 @@ fn keep_content(cx: &mut Cx<'_>, from: &Entry, to: &Entry) -> Result<()> {
             cx.refuse(refusal, subject, details, Errno::EPERM)?;
         }
     }
-    Ok(())
+    match fs::lstat(from.dir.as_fd(), &bare(from)) {
+        Ok(stat) => keep_sockets(cx, &from.path, &stat, &to.path),
+        Err(_) => Ok(()),
+    }
+}
+
+/// What may not be connected to by the name that it has must not get another one by which it may.
+fn keep_sockets(cx: &mut Cx<'_>, from: &CanonicalPath, stat: &fs::Stat, to: &CanonicalPath) -> Result<()> {
+    let policy = cx.state()?.policy.clone();
+    let socket = stat.kind() == libc::S_IFSOCK;
+    if policy.network == NetMode::Off || !socket && !stat.is_dir() {
+        return Ok(());
+    }
+    let decide = |path: &CanonicalPath| match socket {
+        true => policy.decide_unix(path.bytes()),
+        false => policy.decide_unix_below(path.bytes()),
+    };
+    if let (Decision::Deny { rule, .. }, Decision::Allow) = (decide(from), decide(to)) {
+        let own = rule.is_none() && socket && cx.is_bound_inside(from, stat);
+        return if own { Ok(()) } else { cx.refuse_name(from, ", which may not be connected to", rule) };
+    }
+    match policy.deny_unix_below(from.bytes()) {
+        Some(rule) if !socket => {
+            cx.refuse_name(from, ", which is above sockets that a rule denies", Some(rule))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn cannot_be_renamed(from: &Entry, to: &Entry, flags: u32) -> Option<Errno> {
@@ -295,6 +321,11 @@ pub(super) fn link(cx: &mut Cx<'_>) -> Result<Answer> {
         // A directory has one name only: the kernel says so.
         for access in [Access::Write, Access::Read].into_iter().filter(|_| !object.stat.is_dir()) {
             cx.may(access, &object, || format!(", for {}", arguments::path(entry.path.bytes())))?;
+        }
+        if let Place::At(path) = &object.place
+            && !object.stat.is_dir()
+        {
+            keep_sockets(cx, path, &object.stat, &entry.path)?;
         }
         fs::link_object(object.fd.as_fd(), entry.dir.as_fd(), &entry.name)?;
         Ok(Answer::Value(0))

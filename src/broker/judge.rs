@@ -15,6 +15,7 @@ use crate::gate::Op;
 use crate::policy::{Access, Address, Decision, NetMode, NetOp, OnViolation, State};
 use crate::report::{AccessKind, Subject, Violation, arguments};
 use crate::resolve::{CanonicalPath, Object, Place, process_of};
+use crate::sys::fs::Stat;
 use crate::sys::{CallerFd, Errno, Pid};
 use crate::tracee::Result;
 
@@ -39,6 +40,8 @@ pub(crate) struct Refusal {
     rule: Option<Arc<str>>,
     /// No filter matched.
     reported: bool,
+    /// The rule speaks of something else that would lose its hold: a rule for this path would change nothing.
+    holds: bool,
 }
 
 impl Cx<'_> {
@@ -59,7 +62,7 @@ impl Cx<'_> {
             Place::Foreign => {
                 self.caller.check()?;
                 let off = self.state()?.policy.mode(access) == crate::policy::Mode::Off;
-                Ok((!off).then_some(Refusal { access, rule: None, reported: true }))
+                Ok((!off).then_some(Refusal { access, rule: None, reported: true, holds: false }))
             }
         }
     }
@@ -197,6 +200,15 @@ impl Cx<'_> {
         Err(errno.into())
     }
 
+    /// Whether a unix socket of the sandbox has this name.
+    pub(crate) fn is_bound_inside(&self, path: &CanonicalPath, file: &Stat) -> bool {
+        let address = Address::Unix(path.bytes().to_vec());
+        let owner = |kind| self.supervisor.bound.owner(self.worker.diag(), kind, &address, Some(file.id.1));
+        [libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_SEQPACKET]
+            .into_iter()
+            .any(|kind| owner(kind) == Owner::Ours)
+    }
+
     /// The caller's own directory of procfs, where that matters for `path`.
     fn own_proc(&self, path: &CanonicalPath) -> Result<Option<Vec<u8>>> {
         match process_of(path.bytes()) {
@@ -219,6 +231,7 @@ impl Cx<'_> {
             Access::Write => AccessKind::Write,
         };
         let allow_with = match &subject {
+            _ if refusal.holds => refusal.rule.as_deref().map(State::without_hint),
             // What is not below the root no rule can name.
             Subject::Path(path) if path.starts_with(b"/") => Some(State::allow_hint(refusal.access, path)),
             _ => None,
@@ -229,6 +242,24 @@ impl Cx<'_> {
             _ => details(),
         };
         self.report(access, subject, arguments, errno, refusal.rule, allow_with)
+    }
+
+    /// Refuses to give a unix socket, or what is in a directory, a name by which it may be connected to though it may not be
+    /// by the one that it has.
+    pub(crate) fn refuse_name(
+        &mut self,
+        path: &CanonicalPath,
+        details: &str,
+        rule: Option<Arc<str>>,
+    ) -> Result<()> {
+        let hint = match &rule {
+            Some(rule) => Some(State::without_hint(rule)),
+            None => State::allow_hint_net(NetOp::Connect, &Address::Unix(path.bytes().to_vec())),
+        };
+        let arguments = [&arguments::path(path.bytes()), details].concat();
+        let subject = Subject::Path(path.bytes().to_vec());
+        self.report(AccessKind::Connect, subject, arguments, Errno::EPERM, rule, hint)?;
+        if self.supervisor.options.dry_run { Ok(()) } else { Err(Errno::EPERM.into()) }
     }
 
     /// Fills a report in with what is known of the caller, and does what the state says is to follow.
@@ -280,14 +311,14 @@ pub(crate) fn subject(object: &Object) -> Subject {
 pub(crate) fn refusal(access: Access, decision: Decision) -> Option<Refusal> {
     match decision {
         Decision::Allow => None,
-        Decision::Deny { rule, reported } => Some(Refusal { access, rule, reported }),
+        Decision::Deny { rule, reported } => Some(Refusal { access, rule, reported, holds: false }),
     }
 }
 
 impl Refusal {
-    /// A refusal by a rule that is to be reported.
+    /// The refusal to do away with what a rule needs to hold.
     pub(crate) fn by_rule(access: Access, rule: Arc<str>) -> Self {
-        Self { access, rule: Some(rule), reported: true }
+        Self { access, rule: Some(rule), reported: true, holds: true }
     }
 }
 

@@ -15,6 +15,11 @@ impl State {
         format!("{}+{}", ListId::Path(Action::Allow, access).name(), pasteable(path))
     }
 
+    /// The command that takes this rule away.
+    pub(crate) fn without_hint(rule: &str) -> String {
+        rule.replacen('+', "-", 1)
+    }
+
     /// The rule that would allow this address: for where it leads, however it was spelled. `None`: no rule can name it.
     pub(crate) fn allow_hint_net(op: NetOp, address: &Address) -> Option<String> {
         let list = ListId::Net(Action::Allow, op).name();

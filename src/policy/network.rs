@@ -138,6 +138,14 @@ impl AddressPattern {
         }
     }
 
+    /// The pattern for paths of unix sockets, if it is one.
+    pub(super) fn unix_path(&self) -> Option<&PathPattern> {
+        match &self.kind {
+            Kind::Unix(pattern) => Some(pattern),
+            _ => None,
+        }
+    }
+
     /// How many wildcards it has that an automaton must follow.
     pub(super) fn weight(&self) -> usize {
         match &self.kind {

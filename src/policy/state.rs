@@ -375,8 +375,7 @@ impl State {
     /// Decides about whatever may come to be in `dir`, at any depth: what rules for it as a tree say. A directory
     /// that moves from where this refuses to where it allows takes its content along.
     pub(crate) fn decide_below(&self, access: Access, dir: &[u8], own_proc: Option<&[u8]>) -> Decision {
-        // No file has this name, so that only rules for all names match.
-        self.decide_path(access, &[dir.strip_suffix(b"/").unwrap_or(dir), b"/\0"].concat(), own_proc)
+        self.decide_path(access, &below(dir), own_proc)
     }
 
     /// A deny rule about something at or below `dir`, which would lose its hold if `dir` were renamed or replaced.
@@ -387,19 +386,51 @@ impl State {
         if self.mode(access) == Mode::Off {
             return None;
         }
-        let rules = self.path_rules(access).rules();
+        fn itself(pattern: &PathPattern) -> Option<&PathPattern> {
+            Some(pattern)
+        }
+        self.last_deny_within(self.path_rules(access).rules(), itself, dir)
+    }
+
+    /// The same of the paths of unix sockets that may not be connected to.
+    pub(crate) fn deny_unix_below(&self, dir: &[u8]) -> Option<Arc<str>> {
+        if self.network == NetMode::Off {
+            return None;
+        }
+        self.last_deny_within(self.lists.connect.rules(), AddressPattern::unix_path, dir)
+    }
+
+    fn last_deny_within<P>(
+        &self,
+        rules: &[Arc<Rule<P>>],
+        path: impl Fn(&P) -> Option<&PathPattern>,
+        dir: &[u8],
+    ) -> Option<Arc<str>> {
         let dir = if self.case_sensitive { dir.to_vec() } else { dir.to_ascii_lowercase() };
-        for (i, rule) in rules.iter().enumerate().rev() {
-            if rule.action != Action::Deny || !self.lies_within(&rule.pattern, &dir) {
+        for (i, rule) in rules.iter().enumerate().rev().filter(|(_, rule)| rule.action == Action::Deny) {
+            let Some(pattern) = path(&rule.pattern).filter(|pattern| self.lies_within(pattern, &dir)) else {
                 continue;
-            }
-            let anchor = rule.pattern.anchor().unwrap_or(&dir);
-            let later = rules.get(i + 1..).unwrap_or_default();
-            if !later.iter().any(|rule| rule.action == Action::Allow && rule.pattern.covers_tree(anchor)) {
+            };
+            let anchor = pattern.anchor().unwrap_or(&dir);
+            let allows = |rule: &Arc<Rule<P>>| {
+                rule.action == Action::Allow
+                    && path(&rule.pattern).is_some_and(|pattern| pattern.covers_tree(anchor))
+            };
+            if !rules.get(i + 1..).unwrap_or_default().iter().any(allows) {
                 return Some(rule.text.clone());
             }
         }
         None
+    }
+
+    /// Decides about connecting to a unix socket by this path, whoever has bound it.
+    pub(crate) fn decide_unix(&self, path: &[u8]) -> Decision {
+        self.decide_net(NetOp::Connect, &Address::Unix(path.to_vec()), &|_| false)
+    }
+
+    /// Decides about whatever sockets may come to be in `dir`, at any depth, as [`State::decide_below`] about files.
+    pub(crate) fn decide_unix_below(&self, dir: &[u8]) -> Decision {
+        self.decide_unix(&below(dir))
     }
 
     /// The literal paths that rules allow, each the whole rule or the directory of a tree, the last rule first.
@@ -514,6 +545,11 @@ impl State {
         };
         Ok(Address::forms(addr, op).filter_map(|form| last(form.addr, form.allow_from)).max())
     }
+}
+
+/// A name in a directory that no file has, so that only rules for all names match.
+fn below(dir: &[u8]) -> Vec<u8> {
+    [dir.strip_suffix(b"/").unwrap_or(dir), b"/\0"].concat()
 }
 
 /// Directories whose files are settings of the whole system, by some of which the kernel starts programs.
