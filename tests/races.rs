@@ -369,6 +369,45 @@ fn a_signal_interrupts_an_open_that_blocks() {
     assert_eq!(sandboxed, native);
 }
 
+/// A process is stopped while it is blocked, and goes on being blocked when it continues: whichever of its threads it is,
+/// and whoever is told.
+///
+/// Seen to hang with handled signals looked for alone.
+#[test]
+fn who_is_blocked_can_be_stopped() {
+    let script = r"
+import os, signal, sys, threading
+os.mkfifo('fifo')
+def wait():
+    os.write(ready, b'x'); fd = os.open('fifo', os.O_WRONLY); os.write(fd, b'opened'); os.close(fd)
+def state(tid): return open(f'/proc/{pid}/task/{tid}/stat').read().rsplit(') ')[1][0]
+for threaded in (False, True):
+    for sign in (signal.SIGSTOP, signal.SIGTSTP):
+        told, ready = os.pipe(); pid = os.fork()
+        if pid == 0:
+            if threaded:
+                thread = threading.Thread(target=wait); thread.start(); thread.join()
+            else: wait()
+            os._exit(7)
+        os.read(told, 1)
+        # Once it has said so it sleeps only in the call.
+        tid = max(int(name) for name in os.listdir(f'/proc/{pid}/task'))
+        while state(tid) not in 'SD': pass
+        os.kill(pid, sign); _, status = os.waitpid(pid, os.WUNTRACED)
+        print('stopped by', os.WSTOPSIG(status), state(tid), flush=True)
+        os.kill(pid, signal.SIGCONT); os.waitpid(pid, os.WCONTINUED)
+        with open('fifo', 'rb') as fifo: print(fifo.read().decode(), flush=True)
+        print('ended', os.waitpid(pid, 0)[1] >> 8, flush=True)
+";
+    let env = Env::new();
+    let run = env.run("python3").args(["-c", script]).dir(env.path("ok"));
+    let native = run.output().succeeded().stdout;
+    let lines = ["stopped by 19 T", "opened", "ended 7", "stopped by 20 T", "opened", "ended 7"];
+    assert_eq!(native, [lines, lines].concat().join("\n") + "\n");
+    std::fs::remove_file(env.path("ok/fifo")).unwrap();
+    assert_eq!(run.brokered().output().succeeded().stdout, native);
+}
+
 #[test]
 fn a_handler_that_restarts_calls_restarts_an_open_that_blocks() {
     let env = Env::new();

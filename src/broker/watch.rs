@@ -226,13 +226,33 @@ pub(crate) fn is_for_caller(supervisor: &Supervisor, tid: Pid) -> bool {
     pending(supervisor, tid) == Some(true)
 }
 
-/// Whether there is a signal to be handled; and whether it can only be this thread that handles it.
+/// What stops a process, unless it does something else on it. `SIGSTOP` it cannot do anything about.
+const STOPS: [i32; 4] = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+
+/// Whether there is a signal to be handled, or one that is to stop the process, which happens only when the call is over; and
+/// whether the kernel is sure to ask this thread about it.
 fn pending(supervisor: &Supervisor, tid: Pid) -> Option<bool> {
     let mut buf = [0; 8192];
     let status = supervisor.sight.proc.read(tid, "status", &mut buf).ok()?;
     let mask = |key| crate::tracee::status_mask(status, key).unwrap_or(0);
-    let handled = !mask("SigBlk:") & mask("SigCgt:");
-    let (own, shared) = (mask("SigPnd:") & handled != 0, mask("ShdPnd:") & handled != 0);
-    let alone = || crate::tracee::threads(status) == Some(1);
-    (own || shared).then(|| own || alone())
+    let (blocked, caught, ignored) = (mask("SigBlk:"), mask("SigCgt:"), mask("SigIgn:"));
+    let (own, shared) = (mask("SigPnd:"), mask("ShdPnd:"));
+    let handled = !blocked & caught;
+    let stops = STOPS.iter().fold(0, |mask, signal| mask | 1 << (signal - 1)) & !(blocked | caught | ignored);
+    // One for the whole process is the first thread's business, and that of the others once that one has stopped.
+    let stopping = || match crate::tracee::leader(status) {
+        Some(leader) if leader == tid => shared & stops != 0,
+        Some(leader) => is_stopped(supervisor, leader),
+        None => false,
+    };
+    if own & (handled | stops) != 0 || stopping() {
+        return Some(true);
+    }
+    (shared & handled != 0).then(|| crate::tracee::threads(status) == Some(1))
+}
+
+fn is_stopped(supervisor: &Supervisor, tid: Pid) -> bool {
+    let mut buf = [0; 1024];
+    let stat = supervisor.sight.proc.read(tid, "stat", &mut buf);
+    stat.is_ok_and(|stat| crate::tracee::state(stat) == Some(b'T'))
 }

@@ -122,7 +122,7 @@ impl AddressPattern {
             None => max,
         };
         let net = IpNetwork::new(ip, length).ok().and_then(masked).ok_or_else(wrong)?;
-        Ok(Self::net(net, ports))
+        Ok(Self::net(unmapped(net).unwrap_or(net), ports))
     }
 
     /// The normal spelling.
@@ -169,6 +169,14 @@ impl AddressPattern {
 /// The network without host bits.
 fn masked(net: IpNetwork) -> Option<IpNetwork> {
     IpNetwork::new(net.network(), net.prefix()).ok()
+}
+
+/// The network of IPv4 that an IPv4-mapped one is: what leads there has either form.
+fn unmapped(net: IpNetwork) -> Option<IpNetwork> {
+    const MAPPED: u8 = 96;
+    let IpNetwork::V6(six) = net else { return None };
+    let (addr, length) = (six.ip().to_ipv4_mapped()?, six.prefix().checked_sub(MAPPED)?);
+    IpNetwork::new(addr.into(), length).ok()
 }
 
 /// A number written with digits only.
@@ -304,6 +312,9 @@ mod tests {
             ("inet6:::1@9050", "inet6:::1@9050"),
             ("inet6:::1", "inet6:::1"),
             ("inet6://fe80::1/10", "inet6:fe80::/10"),
+            ("inet6:::ffff:192.0.2.1@80", "inet:192.0.2.1@80"),
+            ("inet6:::ffff:0:0/96", "inet:0.0.0.0/0"),
+            ("inet6:::ffff:0:0/95", "inet6:::fffe:0:0/95"),
             ("LOOPBACK", "inet:127.0.0.0/8"),
             ("LOOPBACK@0", "inet:127.0.0.0/8@0"),
             ("LOOPBACK6@80", "inet6:::1@80"),

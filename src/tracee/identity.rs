@@ -48,8 +48,8 @@ impl Identity {
     }
 }
 
-/// The process of a thread.
-pub(crate) fn tgid(status: &[u8]) -> Option<Pid> {
+/// The process of a thread: its first one.
+pub(crate) fn leader(status: &[u8]) -> Option<Pid> {
     Pid::new(i32::try_from(decimal(words(field(status, "Tgid:")?).next()?)?).ok()?)
 }
 
@@ -68,6 +68,11 @@ pub(crate) fn terminal(stat: &[u8]) -> Option<u64> {
     let device = in_stat::<i32>(stat, 4)? as u32;
     // The kernel's 32-bit encoding: 12 bits of major between the halves of the minor.
     Some(libc::makedev(device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00))
+}
+
+/// What the thread is doing, in a `stat` file: `R`, `S`, `T` …
+pub(crate) fn state(stat: &[u8]) -> Option<u8> {
+    in_stat::<char>(stat, 0).map(|state| state as u8)
 }
 
 /// Where the stack begins, of a `stat` file; 0 where that is not shown.
@@ -114,7 +119,7 @@ mod tests {
             (identity.groups.as_slice(), identity.caps, identity.umask),
             (&[4, 24, 100][..], 0x21, 0o27)
         );
-        assert_eq!(tgid(STATUS).unwrap().raw(), 4711);
+        assert_eq!(leader(STATUS).unwrap().raw(), 4711);
     }
 
     #[test]
@@ -122,6 +127,7 @@ mod tests {
         assert_eq!(terminal(b"1 (sh) S 0 1 1 34816 1 0"), Some(libc::makedev(136, 0)));
         assert_eq!(terminal(b"1 (x) S 1 1 1 9) S 0 1 1 0 -1"), Some(0));
         assert_eq!(terminal(b"1 (sh"), None);
+        assert_eq!((state(b"1 (x) S) T 4"), state(b"1 (sh")), (Some(b'T'), None));
     }
 
     #[test]

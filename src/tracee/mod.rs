@@ -12,7 +12,7 @@ use std::ffi::CStr;
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-pub(crate) use identity::{Identity, parent, status_mask, threads};
+pub(crate) use identity::{Identity, leader, parent, state, status_mask, threads};
 pub(crate) use limits::{Limit, all as all_limits, limit};
 
 use crate::sys::fs::{self, Proc};
@@ -233,7 +233,7 @@ impl<'s> Caller<'s> {
         }
         let mut buf = [0; 4096];
         let tgid =
-            identity::tgid(self.sight.proc.read(self.call.tid, "status", &mut buf)?).ok_or(Stop::Gone)?;
+            identity::leader(self.sight.proc.read(self.call.tid, "status", &mut buf)?).ok_or(Stop::Gone)?;
         self.check()?;
         self.tgid.set(Some(tgid));
         Ok(tgid)

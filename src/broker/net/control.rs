@@ -192,7 +192,8 @@ fn credentials(cx: &Cx<'_>, data: &[u8]) -> Result<Vec<u8>> {
     };
     let identity = cx.caller.identity()?;
     let has = |cap: u32| identity.caps >> cap & 1 == 1;
-    let own = (uid == identity.uid || uid == identity.fsuid, gid == identity.gid || gid == identity.fsgid);
+    // Real, effective and saved.
+    let own = (identity.uids[..3].contains(&uid), identity.gids[..3].contains(&gid));
     let known = (own.0 || has(CAP_SETUID)) && (own.1 || has(CAP_SETGID));
     if pid != cx.caller.tgid()?.raw().unsigned_abs() || !known {
         return Err(Errno::EPERM.into());
