@@ -9,16 +9,15 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use serde_json::Value;
 use sydbox::SandboxBuilder;
 
-/// Nothing takes this long; what does hangs, and is killed.
-const LIMIT: Duration = Duration::from_secs(60);
+#[path = "../limit/mod.rs"]
+mod limit;
+use limit::Limit;
 
 /// The command under test.
 pub fn sydbox() -> PathBuf {
@@ -278,17 +277,7 @@ impl Run<'_> {
         let (mut command, log) = self.command();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
-        let (done, limit) = mpsc::channel();
-        let group = Pid::from_raw(child.id() as i32);
-        let guard = std::thread::spawn(move || {
-            // Or it was given up, by a test that failed.
-            let late = limit.recv_timeout(LIMIT).is_err();
-            if late {
-                let _ = killpg(group, Signal::SIGKILL);
-            }
-            late
-        });
-        Running { child, log, done, guard, words: self.words.clone() }
+        Running { limit: Limit::of_group(&child), child, log, words: self.words.clone() }
     }
 
     /// Runs it to its end.
@@ -307,8 +296,7 @@ impl Run<'_> {
 pub struct Running {
     pub child: Child,
     log: PathBuf,
-    done: mpsc::Sender<()>,
-    guard: std::thread::JoinHandle<bool>,
+    limit: Limit,
     words: Vec<OsString>,
 }
 
@@ -316,8 +304,7 @@ impl Running {
     /// Waits for its end.
     pub fn finish(self) -> Done {
         let output = self.child.wait_with_output().unwrap();
-        let _ = self.done.send(());
-        assert!(!self.guard.join().unwrap(), "{:?} hangs", self.words);
+        assert!(self.limit.was_kept(), "{:?} hangs", self.words);
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         Done {

@@ -5,10 +5,15 @@
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
+
+#[path = "../limit/mod.rs"]
+mod limit;
+use limit::Limit;
 
 /// What every script begins with.
 pub const PRELUDE: &str = include_str!("../programs/net.py");
@@ -45,7 +50,11 @@ pub fn said_with(mut command: Command, variables: &[(&str, &str)]) -> Said {
             command.env_remove(name);
         }
     }
-    let output = command.env("SYDBOX_NO_CONFIG", "1").envs(variables.iter().copied()).output().unwrap();
+    command.env("SYDBOX_NO_CONFIG", "1").envs(variables.iter().copied()).process_group(0);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let limit = Limit::of_group(&child);
+    let output = child.wait_with_output().unwrap();
+    assert!(limit.was_kept(), "{command:?} hangs");
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!log.contains("panicked") && !log.contains("this is a bug"), "{log}");
     let lines = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
@@ -134,7 +143,8 @@ pub fn meanwhile(magic: Option<&[&str]>, text: &str, arguments: &[&str], happens
     let mut command = magic.map_or_else(|| Command::new(python()), sandboxed);
     script(&mut command, text, arguments);
     command.env("SYDBOX_NO_CONFIG", "1").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut child = command.process_group(0).spawn().unwrap();
+    let limit = Limit::of_group(&child);
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     output.read_line(&mut line).unwrap();
@@ -142,6 +152,7 @@ pub fn meanwhile(magic: Option<&[&str]>, text: &str, arguments: &[&str], happens
     drop(child.stdin.take());
     let lines = output.lines().map(Result::unwrap).collect();
     let done = child.wait_with_output().unwrap();
+    assert!(limit.was_kept(), "{command:?} hangs");
     let log = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(!log.contains("panicked") && !log.contains("this is a bug"), "{log}");
     Said { lines, log, code: done.status.code() }

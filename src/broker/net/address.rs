@@ -84,7 +84,7 @@ impl Raw {
     }
 
     /// What getsockname(2) says.
-    fn of_socket(socket: &Socket) -> std::result::Result<Self, Errno> {
+    fn of_socket(socket: &Socket<'_>) -> std::result::Result<Self, Errno> {
         let mut raw = Self::NONE;
         raw.len = crate::sys::net::getsockname(socket.fd(), &mut raw.bytes)?;
         Ok(raw)
@@ -204,7 +204,7 @@ fn unix(kind: i32, raw: &Raw, used: Use) -> std::result::Result<Meaning, Errno> 
 
 /// The address that a socket has: what getsockname(2) says. `None` where it has none yet, or a path, which only
 /// whoever bound it can resolve.
-pub(super) fn own(socket: &Socket) -> std::result::Result<Option<Address>, Errno> {
+pub(super) fn own(socket: &Socket<'_>) -> std::result::Result<Option<Address>, Errno> {
     let raw = Raw::of_socket(socket)?;
     Ok(match (socket.domain, raw.family()) {
         (libc::AF_UNIX, libc::AF_UNIX) if raw.len > SUN_PATH && raw.bytes[SUN_PATH] == 0 => {
@@ -215,12 +215,12 @@ pub(super) fn own(socket: &Socket) -> std::result::Result<Option<Address>, Errno
 }
 
 /// The address that messages of a socket of IP come from, which can be known before it has a port.
-pub(super) fn source(socket: &Socket) -> Option<Address> {
+pub(super) fn source(socket: &Socket<'_>) -> Option<Address> {
     Raw::of_socket(socket).ok()?.ip(socket.domain)
 }
 
 /// The address that a socket of IP is connected to.
-pub(super) fn peer(socket: &Socket) -> Option<Address> {
+pub(super) fn peer(socket: &Socket<'_>) -> Option<Address> {
     let mut raw = Raw::NONE;
     raw.len = crate::sys::net::getpeername(socket.fd(), &mut raw.bytes).ok()?;
     raw.ip(socket.domain)

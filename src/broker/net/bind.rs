@@ -25,7 +25,7 @@ pub(in super::super) fn bind(cx: &mut Cx<'_>) -> Result<Answer> {
     // No address can be refused then, and a name in the file system the second lock refuses.
     let left = cx.is_open()? && cx.supervisor.options.backstop;
     let Some(fd) = cx.duplicate_of(cx.socket_number(), left)? else { return unsafely::judge(cx) };
-    let socket = Socket::new(fd)?;
+    let socket = cx.socket(fd)?;
     let raw = Raw::read(&cx.caller, pointer, len)?;
     let bound = match socket.meaning(&raw, Use::Bind)? {
         Meaning::Path(path) => bind_path(cx, &socket, &path)?,
@@ -49,7 +49,7 @@ pub(in super::super) fn bind(cx: &mut Cx<'_>) -> Result<Answer> {
 pub(in super::super) fn listen(cx: &mut Cx<'_>) -> Result<Answer> {
     let backlog = cx.caller.int(1);
     let Some(fd) = cx.duplicate()? else { return unsafely::judge(cx) };
-    let socket = Socket::new(fd)?;
+    let socket = cx.socket(fd)?;
     let binds = socket.is_inet() && socket.kind == libc::SOCK_STREAM && address::own(&socket)?.is_none();
     if cx.is_open()? && !(binds && are_wanted(cx)?) {
         return Ok(Answer::Continue);
@@ -70,7 +70,7 @@ pub(in super::super) fn listen(cx: &mut Cx<'_>) -> Result<Answer> {
     Ok(Answer::Value(0))
 }
 
-fn may_bind(cx: &mut Cx<'_>, socket: &Socket, address: &Address) -> Result<()> {
+fn may_bind(cx: &mut Cx<'_>, socket: &Socket<'_>, address: &Address) -> Result<()> {
     if socket::is_exempt(socket, address) {
         return Ok(());
     }
@@ -89,12 +89,12 @@ pub(super) fn are_wanted(cx: &Cx<'_>) -> Result<bool> {
 
 /// Remembers the address that the kernel has chosen for a datagram socket when it connected or sent: whoever got the
 /// datagram answers there.
-pub(super) fn learn_chosen(cx: &Cx<'_>, socket: &Socket) -> Result<()> {
+pub(super) fn learn_chosen(cx: &Cx<'_>, socket: &Socket<'_>) -> Result<()> {
     learn(cx, socket, address::own(socket).ok().flatten())
 }
 
 /// Remembers what was bound, for `successful_bind`. Also while the mode allows everything: it may change.
-fn learn(cx: &Cx<'_>, socket: &Socket, bound: Option<Address>) -> Result<()> {
+fn learn(cx: &Cx<'_>, socket: &Socket<'_>, bound: Option<Address>) -> Result<()> {
     let Some(mut address) = bound else { return Ok(()) };
     // A socket for ICMP has a number where others have a port.
     let protocol = net::socket_option(socket.fd(), libc::SO_PROTOCOL)?;
@@ -125,7 +125,7 @@ fn is_of_many(address: &Address) -> bool {
     }
 }
 
-fn bind_path(cx: &mut Cx<'_>, socket: &Socket, path: &CStr) -> Result<Option<Address>> {
+fn bind_path(cx: &mut Cx<'_>, socket: &Socket<'_>, path: &CStr) -> Result<Option<Address>> {
     let cwd = cx.caller.cwd()?;
     let base = Base::new(&cx.caller, CallerFd(libc::AT_FDCWD), path)?;
     cx.as_caller(|cx| {
@@ -163,7 +163,7 @@ fn cannot_be_made(entry: &Entry) -> Option<Errno> {
 }
 
 /// Binds to a name in a pinned directory.
-fn bind_entry(socket: &Socket, entry: &Entry, own_cwd: bool) -> std::result::Result<(), Errno> {
+fn bind_entry(socket: &Socket<'_>, entry: &Entry, own_cwd: bool) -> std::result::Result<(), Errno> {
     if !own_cwd {
         let mut path = fs::socket_path(entry.dir.as_fd());
         path.push(b'/');

@@ -19,7 +19,7 @@ pub(in super::super) fn connect(cx: &mut Cx<'_>) -> Result<Answer> {
         Ok(true) => Errno::EBADF.into(),
         _ => stop,
     })?;
-    let socket = Socket::new(fd)?;
+    let socket = cx.socket(fd)?;
     let meaning = socket.meaning(&raw, Use::Connect)?;
     let chooses = cx.chooses(&socket)?;
     if cx.is_open()? && !chooses && !needs_us(cx, &socket, &meaning) {
@@ -43,13 +43,13 @@ pub(in super::super) fn connect(cx: &mut Cx<'_>) -> Result<Answer> {
 }
 
 /// Whether the second lock refuses the call, so that only we can make it.
-fn needs_us(cx: &Cx<'_>, socket: &Socket, meaning: &Meaning) -> bool {
+fn needs_us(cx: &Cx<'_>, socket: &Socket<'_>, meaning: &Meaning) -> bool {
     let stream = socket.is_inet() && socket.kind == libc::SOCK_STREAM;
     cx.supervisor.options.backstop && (stream || matches!(meaning, Meaning::Address(Address::Abstract(_))))
 }
 
 /// Whether the other end is on this machine: it is there at once, unless its queue is full.
-fn is_near(socket: &Socket, meaning: &Meaning) -> bool {
+fn is_near(socket: &Socket<'_>, meaning: &Meaning) -> bool {
     socket.is_unix()
         || match meaning {
             Meaning::Address(Address::Inet(addr, _)) => addr.is_loopback(),
@@ -58,7 +58,7 @@ fn is_near(socket: &Socket, meaning: &Meaning) -> bool {
         }
 }
 
-fn run(cx: &mut Cx<'_>, socket: &Socket, destination: &Destination, near: bool) -> Result<()> {
+fn run(cx: &mut Cx<'_>, socket: &Socket<'_>, destination: &Destination, near: bool) -> Result<()> {
     let may_block = socket.kind != libc::SOCK_DGRAM && !net::is_nonblocking(socket.fd())?;
     let _watched = match may_block {
         true if near => Some(cx.waits_seldom()?),

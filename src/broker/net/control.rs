@@ -61,7 +61,7 @@ struct Item<'b> {
 }
 
 /// Reads the ancillary data of a message.
-pub(super) fn read(cx: &Cx<'_>, socket: &Socket, layout: Layout, message: &Message) -> Result<Control> {
+pub(super) fn read(cx: &Cx<'_>, socket: &Socket<'_>, layout: Layout, message: &Message) -> Result<Control> {
     let mut raw = Vec::new();
     if message.control_len != 0 {
         if message.control_len > MAX {
@@ -74,7 +74,7 @@ pub(super) fn read(cx: &Cx<'_>, socket: &Socket, layout: Layout, message: &Messa
 }
 
 /// Ancillary data for a message that comes without.
-pub(super) fn none(cx: &Cx<'_>, socket: &Socket) -> Result<Control> {
+pub(super) fn none(cx: &Cx<'_>, socket: &Socket<'_>) -> Result<Control> {
     translate(cx, socket, &[])
 }
 
@@ -104,7 +104,7 @@ fn items(layout: Layout, raw: &[u8]) -> std::result::Result<Vec<Item<'_>>, Errno
     }
 }
 
-fn translate(cx: &Cx<'_>, socket: &Socket, items: &[Item<'_>]) -> Result<Control> {
+fn translate(cx: &Cx<'_>, socket: &Socket<'_>, items: &[Item<'_>]) -> Result<Control> {
     let mut control = Control::default();
     let mut introduced = !socket.is_unix();
     for item in items {
@@ -150,7 +150,7 @@ fn translate(cx: &Cx<'_>, socket: &Socket, items: &[Item<'_>]) -> Result<Control
 }
 
 /// Whether a socket looks at ancillary data of this level, which is one of IP's. One of IPv6 also talks to IPv4.
-fn is_heard(socket: &Socket, level: i32) -> bool {
+fn is_heard(socket: &Socket<'_>, level: i32) -> bool {
     socket.kind != libc::SOCK_STREAM
         && match socket.domain {
             libc::AF_INET => level == SOL_IP,

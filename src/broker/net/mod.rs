@@ -32,6 +32,7 @@ use self::address::{Meaning, Raw, Use};
 use self::way::Way;
 use super::cx::Cx;
 use super::judge::End;
+use super::watch::Watched;
 use crate::gate::Op;
 use crate::policy::{Address, NetMode, NetOp};
 use crate::resolve::{self, Base, Place};
@@ -39,22 +40,18 @@ use crate::sys::{CallerFd, Errno, fs, net};
 use crate::tracee::{Result, Stop};
 
 /// A duplicate of a socket of the caller's.
-struct Socket {
+struct Socket<'s> {
     fd: OwnedFd,
     /// `SO_DOMAIN`.
     domain: i32,
     /// `SO_TYPE`.
     kind: i32,
+    /// To be dropped last: where the caller has closed its own meanwhile, to close ours may wait for as long as the
+    /// program says (`SO_LINGER`).
+    _watched: Option<Watched<'s>>,
 }
 
-impl Socket {
-    /// `ENOTSOCK` for what is none.
-    fn new(fd: OwnedFd) -> Result<Self> {
-        let domain = net::socket_option(fd.as_fd(), libc::SO_DOMAIN)?;
-        let kind = net::socket_option(fd.as_fd(), libc::SO_TYPE)?;
-        Ok(Self { fd, domain, kind })
-    }
-
+impl Socket<'_> {
     fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -109,7 +106,18 @@ impl Destination {
     const NONE: Self = Self { raw: Raw::NONE, _pinned: None };
 }
 
-impl Cx<'_> {
+impl<'a> Cx<'a> {
+    /// What was duplicated, as a socket. `ENOTSOCK` for what is none.
+    fn socket(&self, fd: OwnedFd) -> Result<Socket<'a>> {
+        let domain = net::socket_option(fd.as_fd(), libc::SO_DOMAIN)?;
+        let kind = net::socket_option(fd.as_fd(), libc::SO_TYPE)?;
+        let mut socket = Socket { fd, domain, kind, _watched: None };
+        if socket.is_inet() && kind == libc::SOCK_STREAM {
+            socket._watched = Some(self.watched());
+        }
+        Ok(socket)
+    }
+
     /// Duplicates the caller's socket. `None`: a container's filter keeps us from it, and the call may be left to the kernel
     /// if no address can be refused, or is to be judged without ([`unsafely`]).
     fn duplicate(&self) -> Result<Option<OwnedFd>> {
@@ -135,7 +143,7 @@ impl Cx<'_> {
     }
 
     /// Whether the kernel will choose an address for the socket in this call, which is to be remembered.
-    fn chooses(&self, socket: &Socket) -> Result<bool> {
+    fn chooses(&self, socket: &Socket<'_>) -> Result<bool> {
         let bindable = socket.kind == libc::SOCK_DGRAM && (socket.is_inet() || socket.is_unix());
         Ok(bindable && bind::are_wanted(self)? && address::own(socket)?.is_none())
     }
@@ -143,7 +151,7 @@ impl Cx<'_> {
     /// Judges where a call goes: the same for connect and for all that send.
     fn destination(
         &mut self,
-        socket: &Socket,
+        socket: &Socket<'_>,
         mut raw: Raw,
         meaning: Meaning,
         way: Way,
@@ -186,7 +194,7 @@ impl Cx<'_> {
 
     fn may_talk(
         &mut self,
-        socket: &Socket,
+        socket: &Socket<'_>,
         address: &Address,
         file: Option<u64>,
         leaves: bool,

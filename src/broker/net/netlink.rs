@@ -12,7 +12,7 @@ const PORT: std::ops::Range<usize> = 4..8;
 const LEN: usize = size_of::<libc::sockaddr_nl>();
 
 /// Binds a netlink socket to `address`.
-pub(super) fn bind(cx: &Cx<'_>, socket: &Socket, address: &[u8]) -> Result<()> {
+pub(super) fn bind(cx: &Cx<'_>, socket: &Socket<'_>, address: &[u8]) -> Result<()> {
     if address.len() >= LEN && address[PORT] == [0; 4] {
         let mut named = address.to_vec();
         named[PORT].copy_from_slice(&cx.caller.tgid()?.raw().to_ne_bytes());
@@ -26,7 +26,7 @@ pub(super) fn bind(cx: &Cx<'_>, socket: &Socket, address: &[u8]) -> Result<()> {
 }
 
 /// Binds a socket that is about to send and has no port yet, as the kernel would.
-pub(super) fn name(cx: &Cx<'_>, socket: &Socket) -> Result<()> {
+pub(super) fn name(cx: &Cx<'_>, socket: &Socket<'_>) -> Result<()> {
     let mut own = [0; 128];
     let len = net::getsockname(socket.fd(), &mut own)?;
     if len < LEN || own[PORT] != [0; 4] {

@@ -91,10 +91,10 @@ pub(super) fn get(cx: &mut Cx<'_>) -> Result<Answer> {
 }
 
 /// `None`: no address can be refused, and a container's filter keeps us from the socket.
-fn socket(cx: &mut Cx<'_>) -> Result<Option<Socket>> {
+fn socket<'a>(cx: &mut Cx<'a>) -> Result<Option<Socket<'a>>> {
     let left = cx.is_open()?;
     let fd = cx.caller.fd(0);
-    cx.duplicate_of(fd, left)?.map(Socket::new).transpose()
+    cx.duplicate_of(fd, left)?.map(|fd| cx.socket(fd)).transpose()
 }
 
 fn is_plain(level: i32, option: i32) -> Result<()> {

@@ -27,7 +27,7 @@ pub(in super::super) fn sendto(cx: &mut Cx<'_>) -> Result<Answer> {
     let (addr, len) = (cx.value(0)?, cx.value(1)?);
     let (name, name_len) = (cx.value(3)?, cx.value_int(4)? as i32);
     let Some(fd) = cx.duplicate()? else { return unsafely::judge(cx) };
-    let socket = Socket::new(fd)?;
+    let socket = cx.socket(fd)?;
     let raw = if name == 0 { Raw::NONE } else { Raw::read(&cx.caller, name, name_len)? };
     let flags = cx.flags() & !MSG_CMSG_COMPAT;
     if name != 0 && raw.bytes().is_empty() && socket.is_inet() && socket.kind == libc::SOCK_DGRAM {
@@ -53,7 +53,7 @@ pub(in super::super) fn sendmsg(cx: &mut Cx<'_>) -> Result<Answer> {
     let layout = Layout::of(cx);
     let flags = flags(cx, layout)?;
     let Some(fd) = cx.duplicate()? else { return unsafely::judge(cx) };
-    let socket = Socket::new(fd)?;
+    let socket = cx.socket(fd)?;
     let message = layout.read(&cx.caller, cx.value(0)?)?;
     match one(cx, &socket, layout, &message, flags)? {
         None => Ok(Answer::Continue),
@@ -66,7 +66,7 @@ pub(in super::super) fn sendmmsg(cx: &mut Cx<'_>) -> Result<Answer> {
     let layout = Layout::of(cx);
     let flags = flags(cx, layout)?;
     let Some(fd) = cx.duplicate()? else { return unsafely::judge(cx) };
-    let socket = Socket::new(fd)?;
+    let socket = cx.socket(fd)?;
     let start = cx.value(0)?;
     let mut done = 0;
     while done < cx.value_int(1)?.min(MAX_MESSAGES) {
@@ -103,7 +103,7 @@ fn flags(cx: &Cx<'_>, layout: Layout) -> Result<i32> {
 /// Sends one message. `None`: the kernel may do it.
 fn one(
     cx: &mut Cx<'_>,
-    socket: &Socket,
+    socket: &Socket<'_>,
     layout: Layout,
     message: &Message,
     flags: i32,
@@ -130,7 +130,7 @@ fn one(
 }
 
 /// What the destination of a message means.
-fn meaning(socket: &Socket, raw: &Raw, flags: i32) -> Result<Meaning> {
+fn meaning(socket: &Socket<'_>, raw: &Raw, flags: i32) -> Result<Meaning> {
     let connects = flags & libc::MSG_FASTOPEN != 0;
     Ok(match (socket.is_inet() && socket.kind == libc::SOCK_STREAM, connects) {
         _ if raw.bytes().is_empty() => Meaning::Nothing,
@@ -148,7 +148,7 @@ fn needs_us(cx: &Cx<'_>, meaning: &Meaning, flags: i32) -> bool {
 
 fn send(
     cx: &mut Cx<'_>,
-    socket: &Socket,
+    socket: &Socket<'_>,
     destination: &Destination,
     control: &Control,
     data: &Data,
@@ -199,12 +199,12 @@ fn send(
 }
 
 /// How large a message can be that the socket sends as one.
-fn largest(socket: &Socket) -> Result<usize> {
+fn largest(socket: &Socket<'_>) -> Result<usize> {
     let buffer = net::socket_option(socket.fd(), libc::SO_SNDBUF)?;
     Ok(usize::try_from(buffer).unwrap_or(0).clamp(*DATAGRAM.start(), *DATAGRAM.end()))
 }
 
-fn may_wait(socket: &Socket, flags: i32) -> Result<bool> {
+fn may_wait(socket: &Socket<'_>, flags: i32) -> Result<bool> {
     Ok(flags & libc::MSG_DONTWAIT == 0 && !net::is_nonblocking(socket.fd())?)
 }
 
@@ -226,7 +226,7 @@ impl Ask {
     fn send(
         &self,
         cx: &mut Cx<'_>,
-        socket: &Socket,
+        socket: &Socket<'_>,
         name: &[u8],
         data: &[u8],
         control: &[u8],

@@ -119,14 +119,14 @@ fn refuse(
 
 /// Whether the address is not judged: those of the kernel's routing tables, which are asked for the names and
 /// addresses of interfaces.
-pub(super) fn is_exempt(socket: &Socket, address: &Address) -> bool {
+pub(super) fn is_exempt(socket: &Socket<'_>, address: &Address) -> bool {
     matches!(address, Address::Other { .. })
         && socket.domain == libc::AF_NETLINK
         && net::socket_option(socket.fd(), libc::SO_PROTOCOL) == Ok(libc::NETLINK_ROUTE)
 }
 
 /// Whether a socket of this domain, which can only have been inherited, goes where no rule is asked.
-pub(super) fn is_disguise(socket: &Socket) -> bool {
+pub(super) fn is_disguise(socket: &Socket<'_>) -> bool {
     DISGUISES.contains(&socket.domain)
 }
 

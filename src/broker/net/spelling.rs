@@ -49,7 +49,7 @@ fn parent(path: &[u8]) -> &[u8] {
 }
 
 /// Binds to `text`, which is relative to `cwd`, if that is `entry`. `false`: nothing was done, or in vain.
-pub(super) fn bind(socket: &Socket, text: &CStr, cwd: &OwnedFd, entry: &Entry) -> bool {
+pub(super) fn bind(socket: &Socket<'_>, text: &CStr, cwd: &OwnedFd, entry: &Entry) -> bool {
     // The domain is for good, so the thread has to be a new one. It has our identity and umask of this moment.
     let bound = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("sydbox-bind".into());

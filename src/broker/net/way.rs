@@ -57,14 +57,14 @@ impl Way {
     }
 
     /// Whether what the socket sends so leaves this machine, whatever the address is.
-    pub(super) fn leaves(self, socket: &Socket) -> bool {
+    pub(super) fn leaves(self, socket: &Socket<'_>) -> bool {
         // A link-local address that it was bound or connected to has bound it to an interface, too.
         let bound = || net::socket_option(socket.fd(), libc::SO_BINDTOIFINDEX).unwrap_or(0).unsigned_abs();
         self.is_led() || socket.is_inet() && bound() > LOOPBACK
     }
 
     /// The address that is meant, written into `raw` as well.
-    pub(super) fn settle(self, socket: &Socket, raw: &mut Raw, address: Address) -> Address {
+    pub(super) fn settle(self, socket: &Socket<'_>, raw: &mut Raw, address: Address) -> Address {
         match address {
             Address::Inet(addr, port) if addr.is_unspecified() => {
                 let addr = self.source(socket);
@@ -87,7 +87,7 @@ impl Way {
     }
 
     /// Where a message to no IPv4 address comes from, and so goes to.
-    fn source(self, socket: &Socket) -> Ipv4Addr {
+    fn source(self, socket: &Socket<'_>) -> Ipv4Addr {
         let own = || match address::source(socket)? {
             Address::Inet(addr, _) => Some(addr),
             Address::Inet6 { addr, .. } => addr.to_ipv4_mapped(),

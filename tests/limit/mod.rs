@@ -1,0 +1,40 @@
+//! Nothing that is tested may take for ever.
+
+use std::process::Child;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+/// Nothing takes this long; what does hangs, and is killed.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Kills the process group that a child leads if it is there for too long.
+pub struct Limit {
+    done: mpsc::Sender<()>,
+    guard: JoinHandle<bool>,
+}
+
+impl Limit {
+    pub fn of_group(child: &Child) -> Self {
+        let (done, limit) = mpsc::channel();
+        let group = Pid::from_raw(child.id() as i32);
+        let guard = std::thread::spawn(move || {
+            // Or it was given up, by a test that failed.
+            let late = limit.recv_timeout(LIMIT).is_err();
+            if late {
+                let _ = killpg(group, Signal::SIGKILL);
+            }
+            late
+        });
+        Self { done, guard }
+    }
+
+    /// The child has ended: whether that was by itself.
+    pub fn was_kept(self) -> bool {
+        let _ = self.done.send(());
+        !self.guard.join().unwrap()
+    }
+}
