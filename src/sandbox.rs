@@ -181,7 +181,8 @@ impl SandboxBuilder {
         let open = state.lock != Lock::On;
         Shape {
             magic: open,
-            write: open || state.write != Mode::Off,
+            // A process that is resumed is in another state: the locked must not get at its memory.
+            write: open || state.write != Mode::Off || state.resumes(),
             read: self.arm_read || state.mentions_read(),
             // What is executed is read, too.
             exec: open

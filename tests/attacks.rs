@@ -65,6 +65,28 @@ fn the_memory_of_a_process_in_another_state_is_closed() {
     says(&run.rule("core/sandbox/network:local").output(), &["0", "EACCES", "0"]);
 }
 
+/// Who is resumed may do anything: its memory is closed to those who may not, also where nothing else is mediated.
+///
+/// Seen to fail with writing not mediated for the sake of who is resumed.
+#[test]
+fn the_memory_of_who_is_resumed_is_closed() {
+    let env = Env::new();
+    let resumed = env.path("ok/resumed");
+    std::fs::copy(env.program("attack"), &resumed).unwrap();
+    let script = "mkfifo f g; exec 3<>g; \"$1\" siblings 0 <g >f & read made <f; \"$0\" open w /proc/$!/mem; echo >&3; wait";
+    let run = env.sh(script).arg(env.program("attack")).arg(&resumed).dir(env.path("ok"));
+    let rule = format!("exec/resume_if_match+{}", resumed.display());
+    says(&run.output(), &["0"]);
+    for options in [&["--lock"][..], &[]] {
+        for fifo in ["ok/f", "ok/g"] {
+            std::fs::remove_file(env.path(fifo)).unwrap();
+        }
+        let run = run.clone().rule("core/sandbox/network:deny").rule(&rule);
+        let run = options.iter().fold(run, |run, option| run.option(option));
+        says(&run.output(), &["EACCES"]);
+    }
+}
+
 /// Runs a script where `ok/a/b` is denied and `ok/a` is missing; whether it made `ok/a/b/file`.
 fn plants(script: &str, sandboxed: bool) -> bool {
     let env = Env::new();

@@ -256,7 +256,7 @@ fn receive(supervisor: &Arc<Supervisor>, worker: &mut Worker) -> bool {
             }
         }
         handle(supervisor, worker, notification);
-        if worker.spoilt {
+        if worker.spoilt.get() {
             relieve(supervisor);
             return false;
         }

@@ -284,8 +284,7 @@ fn settle(cx: &mut Cx<'_>, approved: Option<Approved>, resumes: bool) -> Result<
 
 /// Gives the caller's process the policy and facts that `next` makes of its own; `None` leaves it as it is.
 fn change(cx: &Cx<'_>, next: impl FnOnce(&State, Facts) -> Option<(State, Facts)>) -> Result<()> {
-    let supervisor = cx.supervisor;
-    supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
+    cx.change(|present| {
         let next = next(&present.policy, present.facts.clone());
         Ok::<_, Stop>((next.map(|(policy, facts)| Tagged::new(policy.into(), facts)), ()))
     })?

@@ -65,6 +65,21 @@ pub(super) fn identity(cx: &mut Cx<'_>) -> Result<Answer> {
     })
 }
 
+/// prctl(2), of which the table hands over what changes capabilities, and `PR_SET_PDEATHSIG`. The eldest keeps the signal that
+/// ends it with the supervisor: it is told that it has another one.
+pub(super) fn prctl(cx: &mut Cx<'_>) -> Result<Answer> {
+    const SIGNALS: u64 = 64;
+    if cx.value_int(0)? != libc::PR_SET_PDEATHSIG as u32 {
+        return identity(cx);
+    }
+    let is_eldest = cx.caller.tgid()?.raw() == cx.supervisor.eldest;
+    match cx.value(1)? {
+        // Which the kernel says.
+        signal if !is_eldest || signal > SIGNALS => Ok(Answer::Continue),
+        _ => Ok(Answer::Value(0)),
+    }
+}
+
 /// Whether the caller, who is who we are, asks to be just that, as programs do that give privileges up without asking
 /// whether they have any.
 fn stays(cx: &Cx<'_>) -> bool {
@@ -174,8 +189,7 @@ pub(crate) fn umask(cx: &mut Cx<'_>) -> Result<Answer> {
 /// What cannot be remembered is looked at from now on. `is_guarded`: only what is remembered can be checked, so that the call
 /// fails where there is no room for it; where the kernel lets nobody be tagged it goes on.
 fn remember(cx: &mut Cx<'_>, is_guarded: bool, change: impl FnOnce(Facts) -> Facts) -> Result<Answer> {
-    let supervisor = cx.supervisor;
-    let changed = supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
+    let changed = cx.change(|present| {
         let facts = change(present.facts.clone());
         let next = (facts != present.facts).then(|| Tagged::new(present.policy.clone(), facts));
         Ok::<_, Errno>((next, ()))

@@ -63,7 +63,7 @@ pub(super) fn stat(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
     }
     let supervisor = cx.supervisor;
     let mut changed = None;
-    let done = supervisor.states.change(&supervisor.sight.proc, cx.caller.call.tid, |present| {
+    let done = cx.change(|present| {
         if present.policy.lock == Lock::On {
             return Err(None::<magic::Refusal>);
         }

@@ -90,6 +90,7 @@ fn perform(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
         Op::Adjust => others::adjust(cx),
         Op::Owner => others::own(cx),
         Op::Identity => identity::identity(cx),
+        Op::Prctl => identity::prctl(cx),
         Op::Umask => identity::umask(cx),
     }
 }

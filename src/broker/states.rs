@@ -160,13 +160,14 @@ impl States {
         Some(Arc::clone(&list[at].1))
     }
 
-    /// Gives the process of `pid` the state that `next` makes of its present one; `None` leaves it as it is.
+    /// Gives the process of `pid`, by `tag`, the state that `next` makes of its present one; `None` leaves it as it is.
     ///
     /// The first error is that of `next`, the second that the kernel did not let the state be set.
     pub(crate) fn change<T, E>(
         &self,
         proc: &Proc,
         pid: Pid,
+        tag: impl FnOnce(u64) -> Result<(), Errno>,
         next: impl FnOnce(&Tagged) -> Result<(Option<Tagged>, T), E>,
     ) -> Result<Result<T, E>, Stop> {
         // Before the lock, and so dropped after it: rules by the hundred thousand take a while to free.
@@ -205,8 +206,7 @@ impl States {
         upkeep.weight += weight;
         self.list.write().unwrap_or_else(PoisonError::into_inner).push((index, Arc::new(next)));
         self.issued.store(index + 1, Ordering::Release);
-        let tag = self.base - index;
-        match process::set_limit(pid, libc::RLIMIT_LOCKS, tag) {
+        match tag(self.base - index) {
             Ok(()) => Ok(Ok(value)),
             Err(Errno::ESRCH) => Err(Stop::Gone),
             Err(errno) => {

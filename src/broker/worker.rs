@@ -1,12 +1,13 @@
 //! A thread that works for callers: with their identity (I5) and their umask.
 #![forbid(unsafe_code)]
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::crew;
 use super::cx::Cx;
+use super::states::Tagged;
 use crate::sys::creds::{self, Caps};
 use crate::sys::diag::Diag;
 use crate::sys::{Errno, Pid, fs, is_want, process};
@@ -30,7 +31,7 @@ pub(crate) struct Worker {
     /// What the kernel is asked about sockets by. `None`: it cannot be asked.
     diag: OnceCell<Option<Diag>>,
     /// The thread could not become itself again and must end.
-    pub(crate) spoilt: bool,
+    pub(crate) spoilt: Cell<bool>,
 }
 
 /// The identity to come back to.
@@ -61,7 +62,7 @@ impl Worker {
             diag: OnceCell::new(),
             tid: process::gettid(),
             raised: false,
-            spoilt: false,
+            spoilt: Cell::new(false),
         })
     }
 
@@ -98,7 +99,7 @@ impl Worker {
             Ok(()) => self.raised = raised,
             Err(errno) => {
                 log::error!("a thread of the supervisor cannot change its capabilities: {errno}; it ends");
-                self.spoilt = true;
+                self.spoilt.set(true);
             }
         }
     }
@@ -131,7 +132,7 @@ impl Worker {
             .and_then(|()| creds::capset(own.caps));
         if let Err(errno) = back {
             log::error!("a thread of the supervisor cannot take its identity back: {errno}; it ends");
-            self.spoilt = true;
+            self.spoilt.set(true);
         }
     }
 }
@@ -198,7 +199,7 @@ impl Cx<'_> {
             return run(self);
         }
         self.worker.set_raised(false);
-        if self.worker.spoilt {
+        if self.worker.spoilt.get() {
             return Err(Errno::EPERM.into());
         }
         let result = run(self);
@@ -221,6 +222,43 @@ impl Cx<'_> {
         let result = became.and_then(|()| run(self));
         self.worker.become_self();
         result
+    }
+
+    /// Gives the caller's process the state that `next` makes of its present one: see [`States::change`].
+    ///
+    /// [`States::change`]: super::states::States::change
+    pub(crate) fn change<T, E>(
+        &self,
+        next: impl FnOnce(&Tagged) -> std::result::Result<(Option<Tagged>, T), E>,
+    ) -> Result<std::result::Result<T, E>> {
+        let supervisor = self.supervisor;
+        supervisor.states.change(&supervisor.sight.proc, self.caller.call.tid, |tag| self.tag(tag), next)
+    }
+
+    /// Sets the number of the caller's state. For a process of another user this takes CAP_SYS_RESOURCE, which root in a
+    /// container has not, or its own ids as real ones.
+    fn tag(&self, tag: u64) -> std::result::Result<(), Errno> {
+        let set = || process::set_limit(self.caller.call.tid, libc::RLIMIT_LOCKS, tag);
+        match set() {
+            Err(Errno::EPERM) if self.worker.own.is_some() => {}
+            done => return done,
+        }
+        let Ok(Identity { uids: [uid, euid, suid, _], gids: [gid, egid, sgid, _], .. }) =
+            self.caller.identity()
+        else {
+            return Err(Errno::EPERM);
+        };
+        // Nobody has the ids of somebody who is half of another.
+        if [euid, suid] != [uid; 2] || [egid, sgid] != [gid; 2] {
+            return Err(Errno::EPERM);
+        }
+        let own = creds::real_ids();
+        let done = creds::set_real_ids((uid, gid)).and_then(|()| set());
+        if let Err(errno) = creds::set_real_ids(own) {
+            log::error!("a thread of the supervisor cannot take its identity back: {errno}; it ends");
+            self.worker.spoilt.set(true);
+        }
+        done
     }
 
     /// Does `run`, which creates something, under the umask of the caller.

@@ -114,8 +114,8 @@ pub(crate) enum Class {
     Exec,
     /// Addresses.
     Network,
-    /// Calls that change what the caller's identity or umask is; needed with `Write`, `Read` or `Network`.
-    Identity,
+    /// Calls that change what the caller's umask is; needed with `Write`, `Read` or `Network`.
+    Umask,
     /// Calls that change the file system and would also get round a rule on reading: `open` for reading
     /// and writing, a new name (`link`, `rename`) for a file that must not be read.
     WriteOrRead,
@@ -123,8 +123,9 @@ pub(crate) enum Class {
     Bind,
     /// Signals; only where the second lock does not keep them in the tree (before Linux 6.12).
     Signal,
-    /// Calls on a process that is named by its number, which could be of the supervisor: always.
-    Number,
+    /// Mediated in every sandbox: calls that change who the caller is, and those on a process that is named by its number,
+    /// which could be the supervisor's.
+    Always,
     /// Shared mappings that can be written: `core/restrict/shared_memory_writable`.
     SharedMemory,
     /// All but harmless commands of fcntl: `core/restrict/file_control`.
@@ -161,11 +162,11 @@ impl Shape {
             Class::Read => self.read,
             Class::Exec => self.exec,
             Class::Network => self.network,
-            Class::Identity => self.write || self.read || self.network,
+            Class::Umask => self.write || self.read || self.network,
             Class::WriteOrRead => self.write || self.read,
             Class::Bind => self.network || self.write,
             Class::Signal => self.signal,
-            Class::Number => true,
+            Class::Always => true,
             Class::SharedMemory => self.shared_memory,
             Class::FileControl => self.file_control,
         }
@@ -434,6 +435,8 @@ pub(crate) enum Op {
     Owner,
     /// A call that changes the caller's uid, gid, groups or capabilities.
     Identity,
+    /// `prctl` that does so, or sets the signal of the parent's death: value = the option, argument next.
+    Prctl,
     /// `umask`: value = mask.
     Umask,
     /// An `ioctl` that changes attributes through a descriptor (`FS_IOC_SETFLAGS` …): at.dirfd; value = command, argument next.

@@ -315,10 +315,15 @@ impl State {
 
     /// Whether this sandboxing is on, or has rules, so that the filter should be able to serve it.
     pub(crate) fn mentions(&self, access: Access) -> bool {
-        let exec_lists = || !self.lists.kill.rules().is_empty() || !self.lists.resume.rules().is_empty();
+        let exec_lists = || !self.lists.kill.rules().is_empty() || self.resumes();
         self.mode(access) != Mode::Off
             || !self.path_rules(access).rules().is_empty()
             || (access == Access::Exec && exec_lists())
+    }
+
+    /// Whether a program can be let go (`exec/resume_if_match`).
+    pub(crate) fn resumes(&self) -> bool {
+        !self.lists.resume.rules().is_empty()
     }
 
     /// Whether read sandboxing is on or has rules.

@@ -139,7 +139,7 @@ static FCNTL: &[Rule] = &[
     Rule::when(&[Cond::is(1, libc::F_SETOWN as u32), Cond::is(2, 0)], Allow),
     // The sign is that of a group.
     Rule::when(&[Cond::is(1, libc::F_SETOWN as u32), Cond::any(2, 1 << 31)], SIGNALS),
-    Rule::when(&[Cond::is(1, libc::F_SETOWN as u32)], Notify(Class::Number)),
+    Rule::when(&[Cond::is(1, libc::F_SETOWN as u32)], Notify(Class::Always)),
     Rule::when(&[Cond::is(1, F_SETSIG), Cond::is(2, 0)], Allow),
     Rule::when(&[Cond::is(1, F_SETSIG)], SIGNALS),
     Rule::when(&[Cond::is(1, F_SETOWN_EX)], SIGNALS),

@@ -36,16 +36,16 @@ static SHARED: &[Rule] = &[Rule::when(
 )];
 
 /// The umask is then no longer one of the whole process, and of that alone.
-const FS: Action = Action::Notify(Class::Identity);
+const FS: Action = Action::Notify(Class::Umask);
 
 /// The supervisor's capabilities are then no longer the caller's.
-const IDENTITY: Action = Action::Notify(Class::Identity);
+const IDENTITY: Action = Action::Notify(Class::Always);
 
 const fn identity(name: &'static str) -> Row {
-    Row::notify(name, Class::Identity, Call::new(Op::Identity, At::NONE))
+    Row::notify(name, Class::Always, Call::new(Op::Identity, At::NONE))
 }
 
-const NUMBER: Action = Action::Notify(Class::Number);
+const NUMBER: Action = Action::Notify(Class::Always);
 
 /// Allowed for the caller itself, which these calls name with a zero, and for what turns out to be of its tree.
 macro_rules! in_tree {
@@ -123,7 +123,7 @@ pub(super) static ROWS: &[Row] = &[
     identity("setfsuid32"),
     identity("setfsgid32"),
     identity("setgroups32"),
-    Row::notify("umask", Class::Identity, Call::new(Op::Umask, At::NONE).value(0)),
+    Row::notify("umask", Class::Umask, Call::new(Op::Umask, At::NONE).value(0)),
     Row::new(
         "prctl",
         &[
@@ -140,10 +140,11 @@ pub(super) static ROWS: &[Row] = &[
             Rule::when(&[Cond::is(0, libc::PR_CAPBSET_DROP as u32)], IDENTITY),
             Rule::when(&[Cond::is(0, libc::PR_SET_SECUREBITS as u32)], IDENTITY),
             Rule::when(&[Cond::is(0, libc::PR_CAP_AMBIENT as u32)], IDENTITY),
+            Rule::when(&[Cond::is(0, libc::PR_SET_PDEATHSIG as u32)], Action::Notify(Class::Always)),
         ],
         Allow,
     )
-    .call(Call::new(Op::Identity, At::NONE)),
+    .call(Call::new(Op::Prctl, At::NONE).value(0)),
     // Limits. RLIMIT_CORE needs no row of its own: the hard limit is 0, and who has not CAP_SYS_RESOURCE
     // cannot raise it; programs that lower it (ssh-agent and gpg-agent insist) can.
     Row::new("setrlimit", &[Rule::when(&[Cond::is(0, RLIMIT_LOCKS), Cond::NotNull { arg: 1 }], TAG)], Allow),
