@@ -47,7 +47,7 @@ const TYPIST: &str = r#"
 import fcntl, os, pty, select, signal, struct, sys, termios
 pid, terminal = pty.fork()
 if pid == 0:
-    os.execvp(sys.argv[1], sys.argv[1:])
+    os.execvp(sys.argv[2], sys.argv[2:])
 seen = b""
 def wait(text):
     global seen
@@ -59,6 +59,16 @@ def wait(text):
     print(text.strip())
 def type(keys):
     os.write(terminal, keys.encode())
+exec(sys.argv[1])
+try:
+    while os.read(terminal, 65536):
+        pass
+except OSError:
+    pass
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
+const SHELL: &str = r#"
 type("stty -echo; PS1=$'\\x40 '\n"); wait("@ ")
 type("cat\n"); type("through cat\n"); wait("through cat"); type("\x03"); wait("@ ")
 type("echo rc=$?\n"); wait("rc=130"); wait("@ ")
@@ -69,12 +79,6 @@ type("trap 'echo resized' WINCH; echo set\n"); wait("set"); wait("@ ")
 fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0)); type("\n"); wait("resized"); wait("@ ")
 type("stty size; tty | cut -c1-9\n"); wait("33 77"); wait("/dev/pts/"); wait("@ ")
 type("exit 5\n")
-try:
-    while os.read(terminal, 65536):
-        pass
-except OSError:
-    pass
-print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 "#;
 
 #[test]
@@ -84,7 +88,7 @@ fn a_shell_at_a_terminal() {
     }
     let env = Env::new();
     let run = |words: &[&str]| {
-        let run = env.run("python3").args(["-c", TYPIST]).args(words).set("TERM", "dumb");
+        let run = env.run("python3").args(["-c", TYPIST, SHELL]).args(words).set("TERM", "dumb");
         run.set("HOME", env.path("ok")).set("SHELL", "/bin/bash").output().succeeded().stdout
     };
     let shell = ["bash", "--norc", "--noprofile", "-i"];
@@ -95,4 +99,36 @@ fn a_shell_at_a_terminal() {
     assert_eq!(run(&[&[sydbox, "-q", "-p", "default", "--"], &shell[..]].concat()), native);
     // Without a command it is the user's shell, under the same profile.
     assert_eq!(run(&[sydbox, "-q"]), native);
+}
+
+/// A command that stops itself, or its whole group, as editors do: the shell that started it is told, and lets it go on.
+const JOB: &str = r#"
+sydbox = os.environ["JOB"]
+type("stty -echo; PS1=$'\\x40 '\n"); wait("@ ")
+# An editor has the terminal to itself, and stops its group when the key is typed.
+type(sydbox + " sh -c 'kill -TSTP 0; echo on'\n"); wait("Stopped"); wait("@ ")
+type("jobs\n"); wait("Stopped"); wait("@ "); type("fg\n"); wait("on"); wait("@ ")
+type(sydbox + " sh -c 'kill -STOP $$; echo on'\n"); wait("Stopped"); wait("@ "); type("fg\n"); wait("on"); wait("@ ")
+# A shell in its own group, which has taken the terminal.
+type(sydbox + " bash --norc --noprofile -i\n"); type("PS1=$'\\x2e '\n"); wait(". "); type("suspend\n"); wait("Stopped"); wait("@ ")
+type("fg\n"); type("echo inner\n"); wait("inner"); wait(". "); type("exit 3\n"); wait("@ "); type("echo rc=$?\n"); wait("rc=3"); wait("@ ")
+type("exit 5\n")
+"#;
+
+/// Seen to hang without `Job::stop`.
+#[test]
+fn a_command_that_stops_itself() {
+    if !has("bash") {
+        return;
+    }
+    let env = Env::new();
+    let run = |job: String| {
+        let run = env.run("python3").args(["-c", TYPIST, JOB, "bash", "--norc", "--noprofile", "-i"]);
+        run.set("TERM", "dumb").set("HOME", env.path("ok")).set("JOB", job).output().succeeded().stdout
+    };
+    let native = run("env".into());
+    assert!(native.ends_with("@\n5\n"), "{native}");
+    for profile in ["-p default", "-N", "-l"] {
+        assert_eq!(run(format!("{} -q {profile} --", common::sydbox().display())), native, "{profile}");
+    }
 }

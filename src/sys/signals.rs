@@ -2,8 +2,8 @@
 //!
 //! Signals of the terminal go to the whole foreground group, so the program gets its own; the command only has to
 //! survive them. SIGTERM and SIGHUP are sent to the command alone and are passed on. SIGUSR1 and SIGUSR2 are requests to
-//! the command itself. All get handlers, because
-//! exec turns a handler into the default (and leaves "ignored" alone), and because the signal mask stays as it was.
+//! the command itself, SIGCHLD tells when the program has stopped, and SIGCONT that we go on. All get handlers, because exec turns a handler into
+//! the default (and leaves "ignored" alone), and because the signal mask stays as it was.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -68,6 +68,10 @@ pub enum Request {
     Tree,
     /// SIGUSR2: the same with their rules.
     Rules,
+    /// SIGCHLD: a child has stopped.
+    Stopped,
+    /// SIGCONT: this process goes on.
+    Continued,
 }
 
 /// The pipe's end that the handler writes to, or -1 as long as there is none.
@@ -76,12 +80,17 @@ static REQUESTS: AtomicI32 = AtomicI32::new(-1);
 /// Requests that came while there was no pipe: those of a process that was forked belong to its next set.
 static UNHEARD: [AtomicBool; ASKED.len()] = [const { AtomicBool::new(false) }; ASKED.len()];
 
-const ASKED: [(libc::c_int, Request); 2] = [(libc::SIGUSR1, Request::Tree), (libc::SIGUSR2, Request::Rules)];
+const ASKED: [(libc::c_int, Request); 4] = [
+    (libc::SIGUSR1, Request::Tree),
+    (libc::SIGUSR2, Request::Rules),
+    (libc::SIGCHLD, Request::Stopped),
+    (libc::SIGCONT, Request::Continued),
+];
 
 /// The end of a [`Requests`], in place of a signal's number.
 const END: u8 = 0;
 
-/// Requests by SIGUSR1 and SIGUSR2, in the order in which they come. There is one set for the process.
+/// Requests by SIGUSR1 and SIGUSR2, and what happens to a job, in the order in which they come. There is one set for the process.
 #[derive(Debug)]
 pub struct Requests {
     reader: OwnedFd,
@@ -95,9 +104,10 @@ impl Requests {
         let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
         nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
         REQUESTS.store(writer.as_raw_fd(), Ordering::SeqCst);
-        for (signal, _) in ASKED {
+        for signal in [libc::SIGUSR1, libc::SIGUSR2, libc::SIGCONT] {
             handle(signal, ask)?;
         }
+        handle_children()?;
         for ((signal, _), unheard) in ASKED.into_iter().zip(&UNHEARD) {
             if unheard.swap(false, Ordering::SeqCst) {
                 ask(signal);
@@ -166,6 +176,23 @@ fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> io::Resul
     action.sa_flags = libc::SA_RESTART;
     // SAFETY: the handlers below do only what a handler may: atomics and system calls, and they keep errno.
     check(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) })
+}
+
+/// Handles SIGCHLD, also where it was ignored: nobody could be waited for then.
+fn handle_children() -> io::Result<()> {
+    // SAFETY: the structure is integers and pointers, for which zero is a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = child as *const () as libc::sighandler_t;
+    action.sa_flags = libc::SA_RESTART | libc::SA_SIGINFO;
+    // SAFETY: the handler does only what a handler may, and keeps errno.
+    check(unsafe { libc::sigaction(libc::SIGCHLD, &action, ptr::null_mut()) })
+}
+
+extern "C" fn child(signal: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
+    // SAFETY: with SA_SIGINFO the kernel hands over a siginfo that is valid while the handler runs.
+    if unsafe { (*info).si_code } == libc::CLD_STOPPED {
+        ask(signal);
+    }
 }
 
 fn check(answer: libc::c_int) -> io::Result<()> {

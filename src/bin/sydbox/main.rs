@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod failure;
+mod job;
 mod manual;
 mod options;
 mod orphans;
@@ -108,7 +109,7 @@ fn supervise(
     if let Err(error) = signals.to(child.id()) {
         log::debug!("signals are not passed on to process {}: {error}", child.id());
     }
-    let reporter = reporter.watch(child.tree())?;
+    let reporter = reporter.watch(child.tree(), child.id())?;
     let status = child.wait()?;
     let code = match child.violation_exit_code(status) {
         Some(code) => code as u8,

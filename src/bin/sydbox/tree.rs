@@ -1,4 +1,4 @@
-//! The processes of the sandbox, for whoever asks by a signal.
+//! The processes of the sandbox, for whoever asks by a signal; and what else a signal tells.
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
@@ -11,6 +11,7 @@ use sydbox::command::{Request, Requests};
 use sydbox::{Process, Tree};
 
 use crate::failure::Failure;
+use crate::job::Job;
 
 /// Answers SIGUSR1 and SIGUSR2, from when there is something to answer; what comes before waits.
 pub(crate) struct Reporter {
@@ -32,22 +33,39 @@ impl Reporter {
         })
     }
 
-    /// Answers on standard error.
-    pub(crate) fn watch(self, tree: Tree) -> Result<Reporting, Failure> {
-        self.answer(Box::new(io::stderr()), tree)
+    /// Answers on standard error, and stops when the eldest does.
+    pub(crate) fn watch(self, tree: Tree, eldest: u32) -> Result<Reporting, Failure> {
+        self.answer(Box::new(io::stderr()), tree, Job::new(eldest))
     }
 
     /// Sets the handlers up and answers there.
     pub(crate) fn start(out: Box<dyn Write + Send>, tree: Tree) -> Result<Reporting, Failure> {
-        Self::install()?.answer(out, tree)
+        Self::install()?.answer(out, tree, None)
     }
 
-    fn answer(self, mut out: Box<dyn Write + Send>, tree: Tree) -> Result<Reporting, Failure> {
+    fn answer(
+        self,
+        mut out: Box<dyn Write + Send>,
+        tree: Tree,
+        mut job: Option<Job>,
+    ) -> Result<Reporting, Failure> {
         let requests = Arc::new(self.requests);
         let asked = Arc::clone(&requests);
         let thread = thread::Builder::new().name("sydbox-report".into()).spawn(move || {
             while let Some(request) = asked.next() {
-                let text = text(&tree.processes(), request == Request::Rules);
+                let with_rules = match request {
+                    Request::Tree => false,
+                    Request::Rules => true,
+                    Request::Stopped => {
+                        job.iter_mut().for_each(Job::stop);
+                        continue;
+                    }
+                    Request::Continued => {
+                        job.iter_mut().for_each(Job::go_on);
+                        continue;
+                    }
+                };
+                let text = text(&tree.processes(), with_rules);
                 // In one piece, so that nothing gets in between. Nobody who listens is no mistake.
                 let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
             }
