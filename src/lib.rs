@@ -83,7 +83,8 @@ pub use status::{Feature, State, Status};
 /// What the command needs of the system beside the sandbox itself. Not part of the interface.
 #[doc(hidden)]
 pub mod command {
-    pub use crate::sys::inherit::inherited;
+    pub use crate::report::Outlet;
+    pub use crate::sys::inherit::{ignored_sigpipe, inherited};
     pub use crate::sys::process::use_one_heap;
     pub use crate::sys::signals::{Forward, Request, Requests};
 

@@ -36,6 +36,7 @@ pub struct SandboxBuilder {
     without_scopes: bool,
     without_landlock: bool,
     shield: bool,
+    ignore_sigpipe: bool,
 }
 
 impl SandboxBuilder {
@@ -140,6 +141,13 @@ impl SandboxBuilder {
         self
     }
 
+    /// Has commands ignore SIGPIPE from their start, as who started this process wanted it of it.
+    #[doc(hidden)]
+    pub fn ignore_sigpipe(&mut self, yes: bool) -> &mut Self {
+        self.ignore_sigpipe = yes;
+        self
+    }
+
     /// Makes this process non-dumpable (`PR_SET_DUMPABLE`) just before a command is let go, as the command `sydbox` does: no
     /// other process of the user can then look into it through procfs, not even where there is no Landlock to keep those
     /// of the sandbox from that. It is for the whole process and stays: debuggers cannot attach any more, it leaves no core
@@ -233,6 +241,7 @@ impl Sandbox {
             without_scopes: false,
             without_landlock: false,
             shield: false,
+            ignore_sigpipe: false,
         }
     }
 

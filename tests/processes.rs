@@ -8,7 +8,7 @@ mod common;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 
-use common::{Env, said_by};
+use common::{Env, is_root, said_by};
 use sydbox::{Sandbox, SandboxBuilder};
 
 /// A sandbox without rules, with the kernel's scopes or without.
@@ -250,12 +250,31 @@ fn limits_hold_for_the_tree() {
     let big = env.sh("head -c 2000000 /dev/zero >ok/big; echo $?");
     assert_eq!(big.output().succeeded().stdout, "0\n");
     assert_ne!(big.rule("core/limit/filesize:1M").output().stdout, "0\n");
+    // So few that the sandbox itself would need more.
+    for files in ["4", "10"] {
+        let few = env
+            .sh("ulimit -n; ulimit -n 99 2>/dev/null; ulimit -n")
+            .rule(format!("core/limit/files:{files}"));
+        assert_eq!(few.output().succeeded().stdout, format!("{files}\n{files}\n"));
+    }
+    // By the signal that says so.
+    let busy = env.sh("while :; do :; done").rule("core/limit/cpu:1").output();
+    assert_eq!(busy.status.code(), Some(128 + nix::sys::signal::Signal::SIGXCPU as i32), "{busy:?}");
     let core = env.sh("ulimit -c").rule("core/limit/core:512");
     assert_eq!(core.output().succeeded().stdout, "1\n");
     for wrong in
         ["core/limit/cpu:-1", "core/limit/cpu:1T", "core/limit/memory:99999999999G", "core/limit/stack:1"]
     {
         assert_eq!(env.sh("true").rule(wrong).output().status.code(), Some(125), "{wrong}");
+    }
+    // One that is above what there is.
+    if !is_root() {
+        let too_many = env
+            .sh("ulimit -f 8; exec \"$0\" -m core/limit/filesize:1G -- true")
+            .arg(common::sydbox())
+            .output();
+        assert_eq!(too_many.status.code(), Some(125), "{too_many:?}");
+        assert!(too_many.stderr.contains("cannot set core/limit/filesize"), "{too_many:?}");
     }
 }
 

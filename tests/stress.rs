@@ -345,3 +345,28 @@ fn limited(env: &Env, limit: &[&str], what: &str) -> Done {
     assert_eq!(done.status.code(), Some(7), "{done:#?}");
     done
 }
+
+/// Nobody reads what sydbox says: neither the calls that it speaks of nor its end wait for that.
+///
+/// Seen to hang with log lines written by whoever has something to say.
+#[test]
+fn a_standard_error_that_is_stuck_holds_nobody_up() {
+    use std::os::fd::AsFd;
+    let env = Env::new();
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let flags = nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_GETFL).unwrap();
+    let flags = nix::fcntl::OFlag::from_bits_retain(flags);
+    let set = |flags| nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(flags)).unwrap();
+    set(flags | nix::fcntl::OFlag::O_NONBLOCK);
+    while nix::unistd::write(writer.as_fd(), &[0; 4096]).is_ok() {}
+    while nix::unistd::write(writer.as_fd(), &[0; 1]).is_ok() {}
+    set(flags);
+    let script = "for i in 1 2 3 4 5 6 7 8 9; do \
+        (for j in 1 2 3 4 5 6 7 8 9; do test -e /dev/sydbox/nonsense$i$j; mkdir ok/$i$j no/$i$j; rmdir ok/$i$j; done) 2>&- & done; wait; exit 3";
+    let mut command = std::process::Command::new(common::sydbox());
+    command.args(["-m", "core/sandbox/write:deny", "-m", &format!("allowlist/write+{}", env.text("ok/***"))]);
+    command.args(["--", "sh", "-c", script]).current_dir(env.path("")).stderr(writer);
+    let mut child = command.spawn().unwrap();
+    assert!(common::becomes(|| files(&env, "ok") == 0 && child.try_wait().unwrap().is_some()), "it hangs");
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+}

@@ -243,3 +243,72 @@ fn daemons_are_waited_for_unless_it_is_said_otherwise() {
         assert!(env.path("ok/late").exists() && !env.path("no/late").exists());
     }
 }
+
+/// When the command has ended and others are waited for, the keys that end programs are meant for sydbox.
+///
+/// Seen to fail with them survived as before.
+#[test]
+fn a_wait_for_others_can_be_ended() {
+    let env = Env::new();
+    // The background job goes on as long as its input does.
+    let script = "exec 3<&0; cat <&3 >/dev/null & echo $$";
+    let mut running = env.sh(script).mediated().start();
+    let mut pid = String::new();
+    BufReader::new(running.child.stdout.as_mut().unwrap()).read_line(&mut pid).unwrap();
+    let eldest = Pid::from_raw(pid.trim().parse().unwrap());
+    assert!(common::becomes(|| kill(eldest, None).is_err()), "the command does not end");
+    assert!(running.child.try_wait().unwrap().is_none());
+    kill(Pid::from_raw(running.child.id() as i32), Signal::SIGINT).unwrap();
+    let status = running.child.wait().unwrap();
+    assert_eq!(status.signal(), Some(Signal::SIGINT as i32));
+    drop(running.child.stdin.take());
+    running.finish();
+}
+
+/// A supervisor that stays behind keeps nothing of whoever started sydbox: not even what other programs would inherit.
+///
+/// Seen to hang with the standard streams closed alone.
+#[test]
+fn who_stays_behind_holds_no_descriptor() {
+    let env = Env::new();
+    // Descriptor 3 is the pipe's end too; it is closed when the last who has it is gone.
+    let script = "mkfifo go; { \"$@\" setsid sh -c 'exec 3>&- <&- >&- 2>&-; read x <go; : >done' & } 3>&1 >/dev/null | cat; \
+        echo ended >&2; echo >go";
+    let run = |words: &[&str]| {
+        let done =
+            env.run("sh").args(["-c", script, "sh"]).args(words).dir(env.path("ok")).output().succeeded();
+        assert_eq!(done.stderr, "ended\n", "{done:#?}");
+        assert!(common::becomes(|| env.path("ok/done").exists()));
+        for name in ["ok/go", "ok/done"] {
+            std::fs::remove_file(env.path(name)).unwrap();
+        }
+    };
+    run(&["env"]);
+    let sydbox = common::sydbox();
+    run(&[
+        sydbox.to_str().unwrap(),
+        "-X",
+        "-m",
+        "core/sandbox/write:allow",
+        "--",
+        "sh",
+        "-c",
+        "\"$@\" & exit 0",
+        "sh",
+    ]);
+}
+
+/// SIGPIPE is what whoever started sydbox made of it, and not what the language it is written in does.
+#[test]
+fn sigpipe_is_inherited() {
+    let env = Env::new();
+    let sydbox = format!("{} -l --", common::sydbox().display());
+    for (before, ignored) in [("", false), ("trap '' PIPE; ", true)] {
+        for sydbox in ["", &sydbox] {
+            let text = env.sh(&format!("{before}{sydbox} cat /proc/self/status")).output().succeeded().stdout;
+            let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim().to_owned();
+            let pipe = u64::from_str_radix(&mask, 16).unwrap() >> (Signal::SIGPIPE as u32 - 1) & 1;
+            assert_eq!(pipe == 1, ignored, "{before}{sydbox}: {mask}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Violations as JSON, one object a line, for programs.
 #![forbid(unsafe_code)]
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use super::outlet::Outlet;
 use super::{Note, Sink, Violation, wire};
@@ -21,8 +21,8 @@ pub struct JsonSink {
 
 impl JsonSink {
     /// A sink that writes to `writer`, from a thread of its own.
-    pub fn new(writer: impl Write + Send + 'static) -> io::Result<Self> {
-        Ok(Self { outlet: Outlet::new(Box::new(writer))? })
+    pub fn new(writer: impl Write + Send + 'static) -> Self {
+        Self { outlet: Outlet::new(Box::new(writer)) }
     }
 
     /// How many reports could not be written.
@@ -63,7 +63,7 @@ mod tests {
 
     fn line(violation: &Violation) -> String {
         let page = Page::default();
-        let sink = JsonSink::new(page.clone()).unwrap();
+        let sink = JsonSink::new(page.clone());
         sink.violation(violation);
         sink.flush();
         page.text()
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn notes() {
         let page = Page::default();
-        let sink = JsonSink::new(page.clone()).unwrap();
+        let sink = JsonSink::new(page.clone());
         sink.note(&Note::Suppressed(7));
         assert!(page.text().ends_with("\"event\":\"suppressed\",\"count\":7}\n"));
     }

@@ -25,6 +25,7 @@ pub(crate) use flood::seldom;
 #[cfg(feature = "json")]
 pub use json::JsonSink;
 pub(crate) use log_sink::LogSink;
+pub use outlet::Outlet;
 pub use repeat::Repeater;
 pub use text::TextSink;
 

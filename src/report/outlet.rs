@@ -2,12 +2,13 @@
 //!
 //! A report is normally on its way out before [`Outlet::put`] returns, so that it stands before what the refused
 //! program says about it. If the writer does not take it within [`PATIENCE`] (a terminal that was stopped, a pipe that
-//! nobody reads), callers no longer wait, until the queue has been emptied again.
+//! nobody reads), callers no longer wait, until the queue has been emptied again. The thread that writes is started for the
+//! first record; where it cannot be, whoever reports writes.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -20,25 +21,30 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 const CAPACITY: usize = 4 << 20;
 
 /// A thread that writes, and the queue in front of it. Dropped, it waits for the queue, but not for long.
-pub(crate) struct Outlet {
+pub struct Outlet {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
     filled: Condvar,
     drained: Condvar,
+    /// For the thread, as long as there is one.
+    writer: Mutex<Box<dyn Write + Send>>,
 }
 
 #[derive(Default)]
 struct State {
+    /// There is a thread.
+    started: bool,
     queue: VecDeque<Vec<u8>>,
     waiting: usize,
     accepted: u64,
     done: u64,
     lost: u64,
     stuck: bool,
+    /// At so many that were done the end no longer waited.
+    given_up: Option<u64>,
     closed: bool,
 }
 
@@ -48,24 +54,46 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn drain(&self, mut writer: Box<dyn Write + Send>) {
+    /// Writes what is queued; the state again.
+    fn write<'s>(
+        &'s self,
+        mut state: MutexGuard<'s, State>,
+        writer: &mut dyn Write,
+    ) -> MutexGuard<'s, State> {
+        while let Some(record) = state.queue.pop_front() {
+            drop(state);
+            let written = writer.write_all(&record).and_then(|()| writer.flush());
+            state = self.lock();
+            state.waiting -= record.len();
+            state.done += 1;
+            state.lost += u64::from(written.is_err());
+            state.stuck &= !state.queue.is_empty();
+            self.drained.notify_all();
+        }
+        state
+    }
+
+    fn drain(&self) {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.lock();
         loop {
-            if let Some(record) = state.queue.pop_front() {
-                drop(state);
-                let written = writer.write_all(&record).and_then(|()| writer.flush());
-                state = self.lock();
-                state.waiting -= record.len();
-                state.done += 1;
-                state.lost += u64::from(written.is_err());
-                state.stuck &= !state.queue.is_empty();
-                self.drained.notify_all();
-            } else if state.closed {
+            state = self.write(state, &mut **writer);
+            if state.closed {
                 return;
-            } else {
-                state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Starts the thread; `false` where there can be none.
+    fn start(self: &Arc<Self>) -> bool {
+        let theirs = Arc::clone(self);
+        let thread = thread::Builder::new().name("sydbox-report".into()).spawn(move || {
+            // A terminal that the sandboxed program has taken for itself would stop the whole process (SIGTTOU).
+            let _ = nix::sys::signal::SigSet::all().thread_block();
+            theirs.drain();
+        });
+        thread.is_ok()
     }
 
     /// Waits until `count` records have gone out. False: it took too long.
@@ -80,20 +108,15 @@ impl Shared {
 }
 
 impl Outlet {
-    /// Starts the thread.
-    pub(crate) fn new(writer: Box<dyn Write + Send>) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let theirs = Arc::clone(&shared);
-        thread::Builder::new().name("sydbox-report".into()).spawn(move || {
-            // A terminal that the sandboxed program has taken for itself would stop the whole process (SIGTTOU).
-            let _ = nix::sys::signal::SigSet::all().thread_block();
-            theirs.drain(writer);
-        })?;
-        Ok(Self { shared })
+    /// An outlet to this writer.
+    pub fn new(writer: Box<dyn Write + Send>) -> Self {
+        let (filled, drained) = (Condvar::new(), Condvar::new());
+        let shared = Shared { state: Mutex::default(), filled, drained, writer: Mutex::new(writer) };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Writes one record, in one piece.
-    pub(crate) fn put(&self, record: Vec<u8>) {
+    pub fn put(&self, record: Vec<u8>) {
         let mut state = self.shared.lock();
         if state.waiting + record.len() > CAPACITY {
             state.lost += 1;
@@ -102,6 +125,16 @@ impl Outlet {
         state.waiting += record.len();
         state.accepted += 1;
         state.queue.push_back(record);
+        if !state.started {
+            state.started = self.shared.start();
+        }
+        if !state.started {
+            // Rather held up than not heard.
+            drop(state);
+            let mut writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(self.shared.write(self.shared.lock(), &mut **writer));
+            return;
+        }
         self.shared.filled.notify_one();
         let mine = state.accepted;
         if !state.stuck {
@@ -109,11 +142,14 @@ impl Outlet {
         }
     }
 
-    /// Waits until all has been written, but not for ever.
-    pub(crate) fn flush(&self) {
+    /// Waits until all has been written, but not for ever, and not once more if nothing was written since.
+    pub fn flush(&self) {
         let state = self.shared.lock();
         let last = state.accepted;
-        self.shared.wait(state, last, LAST_WAIT);
+        if state.given_up != Some(state.done) && !self.shared.wait(state, last, LAST_WAIT) {
+            let mut state = self.shared.lock();
+            state.given_up = Some(state.done);
+        }
     }
 
     /// How many records there was no room for, or that the writer refused.
@@ -139,6 +175,7 @@ impl fmt::Debug for Outlet {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use std::io;
     use std::sync::mpsc::{Receiver, channel};
     use std::time::Instant;
 
@@ -177,7 +214,7 @@ pub(crate) mod tests {
     #[test]
     fn a_record_is_out_when_put_returns() {
         let page = Page::default();
-        let outlet = Outlet::new(Box::new(page.clone())).unwrap();
+        let outlet = Outlet::new(Box::new(page.clone()));
         outlet.put(b"one\n".to_vec());
         assert_eq!(page.text(), "one\n");
     }
@@ -186,7 +223,7 @@ pub(crate) mod tests {
     fn a_stuck_writer_costs_one_wait_and_loses_nothing_that_fits() {
         let (go, stop) = channel();
         let page = Page::default();
-        let outlet = Outlet::new(Box::new(Stopped(stop, page.clone()))).unwrap();
+        let outlet = Outlet::new(Box::new(Stopped(stop, page.clone())));
         let start = Instant::now();
         for _ in 0..100 {
             outlet.put(b"line\n".to_vec());
@@ -197,6 +234,24 @@ pub(crate) mod tests {
         drop(go);
         outlet.flush();
         assert_eq!(page.text().lines().count(), 100);
+    }
+
+    /// The thread takes over from whoever had to write.
+    #[test]
+    fn what_was_written_without_a_thread_is_followed_by_the_rest() {
+        let page = Page::default();
+        let outlet = Outlet::new(Box::new(page.clone()));
+        {
+            let mut state = outlet.shared.lock();
+            state.queue.push_back(b"first\n".to_vec());
+            (state.waiting, state.accepted) = (6, 1);
+        }
+        let mut writer = outlet.shared.writer.lock().unwrap();
+        drop(outlet.shared.write(outlet.shared.lock(), &mut **writer));
+        drop(writer);
+        outlet.put(b"second\n".to_vec());
+        assert_eq!(page.text(), "first\nsecond\n");
+        assert_eq!(outlet.shared.lock().waiting, 0);
     }
 
     #[test]
@@ -210,7 +265,7 @@ pub(crate) mod tests {
                 Ok(())
             }
         }
-        let outlet = Outlet::new(Box::new(Broken)).unwrap();
+        let outlet = Outlet::new(Box::new(Broken));
         outlet.put(b"x".to_vec());
         assert_eq!(outlet.lost(), 1);
     }

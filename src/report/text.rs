@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::Write;
 
 use super::outlet::Outlet;
 use super::{Note, Sink, Violation, escape};
@@ -29,8 +29,8 @@ pub struct TextSink {
 
 impl TextSink {
     /// A sink that writes to `writer`, from a thread of its own.
-    pub fn new(writer: impl Write + Send + 'static) -> io::Result<Self> {
-        Ok(Self { outlet: Outlet::new(Box::new(writer))?, coloured: false })
+    pub fn new(writer: impl Write + Send + 'static) -> Self {
+        Self { outlet: Outlet::new(Box::new(writer)), coloured: false }
     }
 
     /// The same with the colours of a terminal, or without.

@@ -86,7 +86,7 @@ impl Child {
 
     /// Leaves what is left of the tree to a process of its own, which goes on enforcing its policy until the last
     /// one has ended. Violations go to what `sink` makes there: threads of this process do not exist in that one.
-    /// Its standard input, output and error are `/dev/null`.
+    /// Its standard input, output and error are `/dev/null`, and descriptors that are not close-on-exec are closed.
     ///
     /// To be called after [`Child::wait`] has returned for the eldest, by a program that is about to end, with no
     /// other thread of its own at work.

@@ -20,21 +20,35 @@ use crate::sys::memory::Access;
 use crate::sys::{CallerFd, Errno, Pid, creds, process, seccomp};
 use crate::tracee::{Identity, Sight, identity_of};
 
+/// Limits by the names of their options.
+const LIMITS: [(libc::__rlimit_resource_t, &str); 6] = [
+    (libc::RLIMIT_CPU, "cpu"),
+    (libc::RLIMIT_AS, "memory"),
+    (libc::RLIMIT_NOFILE, "files"),
+    (libc::RLIMIT_NPROC, "processes"),
+    (libc::RLIMIT_FSIZE, "filesize"),
+    (libc::RLIMIT_CORE, "core"),
+];
+
 /// The limits that the child sets, of which it can take none back.
 fn limits(policy: &State) -> Vec<(u32, u64, u64)> {
     let limits = &policy.limits;
     let set = [
-        (libc::RLIMIT_CPU, limits.cpu),
         (libc::RLIMIT_AS, limits.memory),
         (libc::RLIMIT_NPROC, limits.processes),
         (libc::RLIMIT_FSIZE, limits.filesize),
         (libc::RLIMIT_CORE, Some(limits.core.unwrap_or(0))),
     ];
-    // Ours is raised, that of the command is not.
-    let (soft, hard) = process::raise_nofile();
-    let files = limits.files.map_or((soft, hard), |files| (files, files));
     let set = set.into_iter().filter_map(|(resource, value)| Some((resource, value?, value?)));
-    set.chain([(libc::RLIMIT_NOFILE, files.0, files.1)]).collect()
+    // First SIGXCPU, which says what it was, and then SIGKILL.
+    let cpu = limits.cpu.map(|cpu| (libc::RLIMIT_CPU, cpu, cpu.saturating_add(1)));
+    set.chain(cpu).collect()
+}
+
+/// The limit of descriptors: ours is raised, that of the command is not.
+fn files(policy: &State) -> (u64, u64) {
+    let before = process::raise_nofile();
+    policy.limits.files.map_or(before, |files| (files, files))
 }
 
 /// Everything that one spawn needs, made ready before the fork.
@@ -88,6 +102,8 @@ impl Launch {
             filter: sandbox.filter.instructions.clone(),
             tag: states.first_tag(),
             limits: limits(&policy),
+            files: files(&policy),
+            ignore_sigpipe: sandbox.builder.ignore_sigpipe,
             landlock,
             close_fds: policy.close_fds,
             drop_caps: dropped_caps,
@@ -275,7 +291,9 @@ impl Meet {
         drop(theirs);
         let (pid, number) = match message {
             Message::Loaded { pid, listener } => (pid, listener),
-            Message::Failed { step, errno } => return Err(Some(step_error(step, errno))),
+            Message::Failed { step, errno, resource } => {
+                return Err(Some(step_error(step, errno, resource)));
+            }
         };
         let listener = match (sent, has_pidfd_getfd) {
             (Some(listener), _) => listener,
@@ -327,7 +345,12 @@ fn first_facts(own: Option<Identity>, child: Option<Identity>) -> Facts {
     }
 }
 
-fn step_error(step: Step, errno: Errno) -> Error {
+fn step_error(step: Step, errno: Errno, resource: i32) -> Error {
+    let limit = LIMITS.iter().find(|(known, _)| *known as i32 == resource);
+    if let (Step::Limits, Some((_, name))) = (step, limit) {
+        let what = format!("cannot set core/limit/{name}: it may be above what we have ourselves");
+        return Error::system(what, errno);
+    }
     if step == Step::Filter && errno == Errno::EBUSY {
         return Error::new(
             ErrorKind::Nested,

@@ -20,6 +20,10 @@ pub(crate) struct Setup {
     pub(crate) tag: u64,
     /// Limits to set, soft and hard.
     pub(crate) limits: Vec<(libc::__rlimit_resource_t, u64, u64)>,
+    /// The limit of descriptors, soft and hard. It is set last: the listener needs a number.
+    pub(crate) files: (u64, u64),
+    /// Whether the command is to ignore SIGPIPE, of which the standard library makes the default.
+    pub(crate) ignore_sigpipe: bool,
     /// A Landlock ruleset to enter, if the kernel has it.
     pub(crate) landlock: Option<OwnedFd>,
     /// Whether the command is to inherit no descriptor but standard input, output and error.
@@ -48,6 +52,8 @@ pub(crate) enum Message {
         step: Step,
         /// Why.
         errno: Errno,
+        /// The limit, if it was that.
+        resource: i32,
     },
 }
 
@@ -104,14 +110,14 @@ impl Step {
     }
 }
 
-const MESSAGE: usize = 12;
+const MESSAGE: usize = 16;
 
 impl Message {
-    fn encode(tag: i32, a: i32, b: i32) -> [u8; MESSAGE] {
+    fn encode(words: [i32; MESSAGE / 4]) -> [u8; MESSAGE] {
         let mut bytes = [0; MESSAGE];
-        bytes[..4].copy_from_slice(&tag.to_ne_bytes());
-        bytes[4..8].copy_from_slice(&a.to_ne_bytes());
-        bytes[8..].copy_from_slice(&b.to_ne_bytes());
+        for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
+            place.copy_from_slice(&word.to_ne_bytes());
+        }
         bytes
     }
 
@@ -129,7 +135,11 @@ impl Message {
                 |at: usize| i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
             let message = match word(0) {
                 0 => Self::Loaded { pid: Pid::new(word(4))?, listener: super::CallerFd(word(8)) },
-                _ => Self::Failed { step: Step::from_raw(word(4))?, errno: Errno::from_raw(word(8)) },
+                _ => Self::Failed {
+                    step: Step::from_raw(word(4))?,
+                    errno: Errno::from_raw(word(8)),
+                    resource: word(12),
+                },
             };
             return Some((message, listener));
         }
@@ -148,21 +158,28 @@ pub(crate) fn prepare(command: &mut Command, setup: Setup) {
 fn run(setup: &Setup) -> Result<()> {
     match steps(setup) {
         Ok(()) => Ok(()),
-        Err((step, errno)) => {
-            send(setup.socket, &Message::encode(1, step as i32, errno as i32));
+        Err((step, errno, resource)) => {
+            send(setup.socket, &Message::encode([1, step as i32, errno as i32, resource]));
             Err(errno)
         }
     }
 }
 
-fn steps(setup: &Setup) -> std::result::Result<(), (Step, Errno)> {
-    let at = |step| move |errno| (step, errno);
+fn steps(setup: &Setup) -> std::result::Result<(), (Step, Errno, i32)> {
+    let at = |step| move |errno| (step, errno, 0);
+    let limit = |limit: &(libc::__rlimit_resource_t, u64, u64)| {
+        set_limit(limit).map_err(|errno| (Step::Limits, errno, limit.0 as i32))
+    };
     // SAFETY: plain numbers.
     unsafe {
         unit(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL).into()).map_err(at(Step::DeathSignal))?;
-        set_limits(&[(libc::RLIMIT_LOCKS, setup.tag, setup.tag)]).map_err(at(Step::Limits))?;
-        set_limits(&setup.limits).map_err(at(Step::Limits))?;
         unit(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into()).map_err(at(Step::NoNewPrivs))?;
+    }
+    limit(&(libc::RLIMIT_LOCKS, setup.tag, setup.tag))?;
+    setup.limits.iter().try_for_each(limit)?;
+    if setup.ignore_sigpipe {
+        // SAFETY: plain numbers; nothing is handled.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     }
     if setup.close_fds {
         close_at_exec().map_err(at(Step::CloseRange))?;
@@ -186,23 +203,23 @@ fn steps(setup: &Setup) -> std::result::Result<(), (Step, Errno)> {
     let listener = loaded.map_err(at(Step::Filter))?;
     // SAFETY: getpid cannot fail.
     let pid = unsafe { libc::getpid() };
-    send(setup.socket, &Message::encode(0, pid, listener));
+    send(setup.socket, &Message::encode([0, pid, listener, 0]));
     // The supervisor answers when it has the listener; if it cannot have it, it closes and we must not go on.
     let mut byte = 0_u8;
     let acknowledged = read_byte(setup.socket, &mut byte);
     // SAFETY: the listener is ours, and nothing in this process uses it.
     unsafe { libc::close(listener) };
-    if acknowledged { Ok(()) } else { Err((Step::Filter, Errno::ECANCELED)) }
+    if !acknowledged {
+        return Err((Step::Filter, Errno::ECANCELED, 0));
+    }
+    limit(&(libc::RLIMIT_NOFILE, setup.files.0, setup.files.1))
 }
 
-/// Sets limits of the process, soft and hard.
-pub(super) fn set_limits(limits: &[(libc::__rlimit_resource_t, u64, u64)]) -> Result<()> {
-    for (resource, soft, hard) in limits {
-        let limit = libc::rlimit64 { rlim_cur: *soft, rlim_max: *hard };
-        // SAFETY: the kernel reads one `rlimit64`.
-        unit(unsafe { libc::setrlimit64(*resource, &raw const limit) }.into())?;
-    }
-    Ok(())
+/// Sets a limit of the process, soft and hard.
+pub(super) fn set_limit((resource, soft, hard): &(libc::__rlimit_resource_t, u64, u64)) -> Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: *soft, rlim_max: *hard };
+    // SAFETY: the kernel reads one `rlimit64`.
+    unit(unsafe { libc::setrlimit64(*resource, &raw const limit) }.into())
 }
 
 /// Has every descriptor but the standard streams closed by the exec: those that are still needed are open until then.

@@ -154,7 +154,7 @@ fn become_program(program: &Program) -> Result<()> {
         libc::umask(program.umask);
         // Of another session it cannot be.
         libc::setpgid(0, program.group.raw());
-        child::set_limits(&program.limits)?;
+        program.limits.iter().try_for_each(child::set_limit)?;
         unit(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into())?;
     }
     if let Some(credentials) = &program.identity {

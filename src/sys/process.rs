@@ -153,14 +153,27 @@ pub(crate) fn fork() -> Result<Forked> {
     }
 }
 
-/// Points standard input, output and error at `/dev/null`, so that nobody waits for us to close them.
+/// Points standard input, output and error at `/dev/null`, and closes what else programs that are executed would inherit, so
+/// that nobody waits for us to close it.
 pub(crate) fn silence() {
     use std::os::fd::IntoRawFd;
-    let Ok(null) = std::fs::File::options().read(true).write(true).open("/dev/null") else { return };
-    let null = null.into_raw_fd();
-    for fd in 0..=2 {
-        // SAFETY: duplicating a descriptor of ours over the three that belong to nobody in particular.
-        unsafe { libc::dup2(null, fd) };
+    if let Ok(null) = std::fs::File::options().read(true).write(true).open("/dev/null") {
+        let null = null.into_raw_fd();
+        for fd in 0..=2 {
+            // SAFETY: duplicating a descriptor of ours over the three that belong to nobody in particular.
+            unsafe { libc::dup2(null, fd) };
+        }
+    }
+    let listed = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
+    let open: Vec<i32> = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
+        // SAFETY: numbers only. Every descriptor that this library opens is close-on-exec: others came with the process, whose
+        // other threads are gone.
+        unsafe {
+            if libc::fcntl(fd, libc::F_GETFD) & libc::FD_CLOEXEC == 0 {
+                libc::close(fd);
+            }
+        }
     }
 }
 

@@ -199,7 +199,20 @@ fn check(answer: libc::c_int) -> io::Result<()> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-extern "C" fn survive(_: libc::c_int) {}
+/// Once the program is gone, and only its descendants are waited for, a key that ends programs is meant for us.
+extern "C" fn survive(signal: libc::c_int) {
+    let target = TARGET.load(Ordering::SeqCst);
+    if target >= 0 && signal != libc::SIGIO {
+        // SAFETY: errno is the thread's own; what the handler interrupted may still want to read it.
+        let errno = unsafe { *libc::__errno_location() };
+        // Only a question.
+        if !reaches(target, 0) {
+            end_by(signal);
+        }
+        // SAFETY: as above.
+        unsafe { *libc::__errno_location() = errno };
+    }
+}
 
 extern "C" fn pass(signal: libc::c_int) {
     // SAFETY: errno is the thread's own; what the handler interrupted may still want to read it.
@@ -218,13 +231,23 @@ fn send(signal: libc::c_int) {
         }
         return;
     }
+    if !reaches(target, signal) {
+        end_by(signal);
+    }
+}
+
+/// Whether the program is there, and was sent the signal.
+fn reaches(target: libc::c_int, signal: libc::c_int) -> bool {
     let info = ptr::null::<libc::siginfo_t>();
     // SAFETY: numbers and a null pointer, which stands for "as kill(2) would".
-    if unsafe { libc::syscall(libc::SYS_pidfd_send_signal, target, signal, info, 0) } < 0 {
-        // SAFETY: both may be called in a handler; raised again, the signal has its default effect.
-        unsafe {
-            libc::signal(signal, libc::SIG_DFL);
-            libc::raise(signal);
-        }
+    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, target, signal, info, 0) == 0 }
+}
+
+/// Gives a signal its default effect on this process.
+fn end_by(signal: libc::c_int) {
+    // SAFETY: both may be called in a handler; raised again, the signal has its default effect.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
     }
 }

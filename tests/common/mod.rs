@@ -395,7 +395,7 @@ pub fn idle_threads() -> usize {
 }
 
 /// Waits until something that has no event of its own is so; false if it never is.
-pub fn becomes(what: impl Fn() -> bool) -> bool {
+pub fn becomes(mut what: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(10) {
         if what() {

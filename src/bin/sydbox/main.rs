@@ -35,7 +35,9 @@ fn main() -> ExitCode {
     output::start_log(&matches);
     // A bug of ours must not look like an exit code of the command.
     let ended = panic::catch_unwind(AssertUnwindSafe(|| run(&matches)));
-    ended.unwrap_or_else(|_| Err(Failure::new("this is a bug in sydbox"))).unwrap_or_else(|failure| {
+    let ended = ended.unwrap_or_else(|_| Err(Failure::new("this is a bug in sydbox")));
+    output::finish();
+    ended.unwrap_or_else(|failure| {
         output::complain(&failure.text);
         ExitCode::from(failure.code)
     })
@@ -62,7 +64,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let mut builder = Sandbox::builder();
     plan.apply(&mut builder)?;
     builder.dry_run(matches.get_flag("dry-run")).require_backstop(matches.get_flag("require-backstop"));
-    builder.shield_supervisor(true);
+    builder.shield_supervisor(true).ignore_sigpipe(sydbox::command::ignored_sigpipe());
 
     if let Some(export) = matches.get_one::<options::Export>("export") {
         return self::export(&builder, export);
@@ -78,6 +80,8 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let violations = Arc::new(Repeater::new(place.sink()?));
     builder.violations(Arc::clone(&violations) as Arc<dyn Sink>);
     let ended = supervise(&builder, command, |processes| {
+        // The thread that writes them is not in this process.
+        log::set_max_level(log::LevelFilter::Off);
         // Where no thread can be had for reports, the rest of the tree is refused in silence.
         if let Some(Err(failure)) = place.text().map(|out| tree::Reporter::start(out, processes)) {
             log::debug!("the processes of the sandbox cannot be asked for: {}", failure.text);

@@ -4,10 +4,11 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use clap::ArgMatches;
 use log::{Level, LevelFilter};
+use sydbox::command::Outlet;
 use sydbox::{JsonSink, Sink, TextSink};
 
 use crate::failure::Failure;
@@ -27,6 +28,30 @@ pub(crate) fn say(text: &str) {
     }
 }
 
+/// Standard error, behind a queue: whoever is stuck there (a pipe that nobody reads, a terminal that was stopped) holds up
+/// neither the supervisor nor the end.
+static STDERR: LazyLock<Outlet> = LazyLock::new(|| Outlet::new(Box::new(io::stderr())));
+
+/// What is written to standard error while a command runs.
+pub(crate) struct Queued;
+
+impl Write for Queued {
+    /// In one piece: what logs and reports are written in.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        STDERR.put(bytes.to_vec());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Waits for what is queued, but not for long.
+pub(crate) fn finish() {
+    STDERR.flush();
+}
+
 /// Makes the library's log lines visible, as `-q` and `-v` say.
 pub(crate) fn start_log(matches: &ArgMatches) {
     let level = match (matches.get_count("quiet"), matches.get_count("verbose")) {
@@ -38,6 +63,7 @@ pub(crate) fn start_log(matches: &ArgMatches) {
         (2.., _) => LevelFilter::Off,
     };
     let mut builder = env_logger::Builder::new();
+    builder.target(env_logger::Target::Pipe(Box::new(Queued)));
     builder.filter_level(level).format(|out, record| {
         let text = sydbox::escape(record.args().to_string().as_bytes());
         match record.level() {
@@ -102,17 +128,18 @@ impl Place {
         Some(Box::new(file.try_clone().ok()?))
     }
 
-    /// A sink that writes there, with a thread of its own.
+    /// A sink that writes there.
     pub(crate) fn sink(&self) -> Result<Arc<dyn Sink>, Failure> {
-        let failed = |error| Failure::new(format!("cannot start to report: {error}"));
         let writer: Box<dyn Write + Send> = match &self.file {
-            Some(file) => Box::new(file.try_clone().map_err(failed)?),
+            Some(file) => Box::new(
+                file.try_clone().map_err(|error| Failure::new(format!("cannot start to report: {error}")))?,
+            ),
             None => Box::new(io::stderr()),
         };
         if self.json {
-            return Ok(Arc::new(JsonSink::new(writer).map_err(failed)?));
+            return Ok(Arc::new(JsonSink::new(writer)));
         }
-        Ok(Arc::new(TextSink::new(writer).map_err(failed)?.coloured(self.coloured)))
+        Ok(Arc::new(TextSink::new(writer).coloured(self.coloured)))
     }
 }
 

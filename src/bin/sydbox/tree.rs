@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::Write;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -12,6 +12,7 @@ use sydbox::{Process, Tree};
 
 use crate::failure::Failure;
 use crate::job::Job;
+use crate::output::Queued;
 
 /// Answers SIGUSR1 and SIGUSR2, from when there is something to answer; what comes before waits.
 pub(crate) struct Reporter {
@@ -35,7 +36,7 @@ impl Reporter {
 
     /// Answers on standard error, and stops when the eldest does.
     pub(crate) fn watch(self, tree: Tree, eldest: u32) -> Result<Reporting, Failure> {
-        self.answer(Box::new(io::stderr()), tree, Job::new(eldest))
+        self.answer(Box::new(Queued), tree, Job::new(eldest))
     }
 
     /// Sets the handlers up and answers there.
