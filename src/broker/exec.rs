@@ -13,13 +13,15 @@ use super::judge;
 use super::states::{Facts, Tagged};
 use super::tree;
 use crate::policy::{Access, Decision, ExecRule, Lock, Mode, NetMode, State};
-use crate::report::arguments;
+use crate::report::{AccessKind, Subject, Violation, arguments};
 use crate::resolve::{self, Base, Object, Place};
 use crate::sys::{CallerFd, Errno, fs, is_want};
 use crate::tracee::{Result, Stop};
 
 /// As many scripts may name each other as the kernel accepts.
 const MAX_INTERPRETERS: usize = 5;
+/// Of Linux 6.14.
+const AT_EXECVE_CHECK: i32 = 0x10000;
 /// As much of a file as the kernel looks at (`BINPRM_BUF_SIZE`).
 const HEAD: usize = 256;
 
@@ -30,8 +32,6 @@ pub(crate) struct Approval {
     approved: Vec<(u64, u64)>,
     /// What the process ran before, in case the exec failed.
     before: (u64, u64),
-    /// The kernel may start another program for it, which is judged when it is seen to run.
-    unknown: bool,
     /// Where its stack began: somewhere else after each exec, so that a program that executes itself is seen to.
     stack: u64,
     /// What was approved runs on with all sandboxing off. Not before it is seen to run: the exec may yet fail.
@@ -47,9 +47,11 @@ pub(super) fn exec(cx: &mut Cx<'_>) -> Result<Answer> {
         return Ok(Answer::Continue);
     }
     let flags = cx.flags();
-    if flags & !(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) != 0 {
-        return Ok(Answer::Continue);
+    if flags & !(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_EXECVE_CHECK) != 0 {
+        return Err(Errno::EINVAL.into());
     }
+    // Nothing is executed then: the kernel only says whether it would be (Linux 6.14).
+    let asks = flags & AT_EXECVE_CHECK != 0;
     let path = cx.path(cx.call.at)?;
     let by_descriptor = path.bytes().is_empty() && flags & AT_EMPTY_PATH != 0;
     let base = match by_descriptor {
@@ -64,24 +66,35 @@ pub(super) fn exec(cx: &mut Cx<'_>) -> Result<Answer> {
             true => resolve::descriptor(&cx.caller, base)?,
             false => resolve::object(&cx.caller, base, path.as_c(), flags & AT_SYMLINK_NOFOLLOW == 0)?,
         };
+        if image.stat.is_link() {
+            return Err(Errno::ELOOP.into());
+        }
         executable(&image)?;
         if !judged {
             return Ok(None);
         }
         approve(cx, image, cwd).map(Some)
     })?;
-    match approved.as_ref().and_then(|approved| policy.exec_rule(&approved.path).zip(Some(approved))) {
-        Some((ExecRule::Kill, approved)) => {
-            let tgid = cx.caller.tgid()?;
-            log::info!("process {tgid} is killed: it executes {}", arguments::path(&approved.path));
+    if asks {
+        return Ok(Answer::Continue);
+    }
+    let rule = approved.as_ref().and_then(|approved| policy.exec_rule(&approved.path));
+    match (rule, approved) {
+        (Some(ExecRule::Kill), Some(approved)) => {
+            let (tgid, path) = (cx.caller.tgid()?, arguments::path(&approved.path));
+            if cx.supervisor.options.dry_run {
+                log::warn!("process {tgid} would be killed: it executes {path}");
+                return settle(cx, Some(approved), false);
+            }
+            crate::report::seldom(|| log::warn!("process {tgid} is killed: it executes {path}"));
             tree::kill(cx.supervisor, tgid);
             Err(Errno::EPERM.into())
         }
-        Some((ExecRule::Resume, program)) => {
-            let resumes = may_resume(cx, program)?;
-            settle(cx, approved, resumes)
+        (Some(ExecRule::Resume), Some(approved)) => {
+            let resumes = may_resume(cx, &approved)?;
+            settle(cx, Some(approved), resumes)
         }
-        None => settle(cx, approved, false),
+        (_, approved) => settle(cx, approved, false),
     }
 }
 
@@ -222,10 +235,13 @@ fn read(image: &Object, at: u64, len: usize) -> std::result::Result<Vec<u8>, Err
     Ok(bytes)
 }
 
-/// The program that a script's first line names.
+/// The program that a script's first line names. One whose name does not end in what the kernel looks at is none.
 fn script_interpreter(head: &[u8]) -> Option<&[u8]> {
-    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    line.split(|byte| matches!(byte, b' ' | b'\t' | 0)).find(|word| !word.is_empty())
+    let text = head.strip_prefix(b"#!")?;
+    let line = text.split(|byte| *byte == b'\n').next()?;
+    let name = line.split(|byte| matches!(byte, b' ' | b'\t' | 0)).find(|word| !word.is_empty())?;
+    let is_cut = head.len() == HEAD && line.len() == text.len() && line.ends_with(name);
+    (!is_cut).then_some(name)
 }
 
 /// Whether the kernel itself executes it: an ELF program of x86-64 or of 32-bit x86. One of another machine is
@@ -274,9 +290,8 @@ fn settle(cx: &mut Cx<'_>, approved: Option<Approved>, resumes: bool) -> Result<
     // What cannot be noted or locked must not run.
     change(cx, |policy, facts| {
         let lock = if policy.lock == Lock::Exec && !resumes { Lock::On } else { policy.lock };
-        let exec = approved.map(|Approved { files: approved, unknown, .. }| {
-            Arc::new(Approval { approved, before, unknown, stack, resumes })
-        });
+        let exec = approved
+            .map(|Approved { files: approved, .. }| Arc::new(Approval { approved, before, stack, resumes }));
         Some((State { lock, ..policy.clone() }, Facts { exec, ..facts }))
     })?;
     Ok(Answer::Continue)
@@ -307,7 +322,8 @@ pub(super) fn verify(cx: &Cx<'_>, approval: &Arc<Approval>) -> Result<Option<Arc
     cx.caller.check()?;
     match runs {
         Ok(_) if before => Ok(None),
-        Ok(stat) if approval.approved.contains(&stat.id) || approval.unknown && is_allowed(cx)? => {
+        // The kernel may start another program for it (binfmt_misc).
+        Ok(stat) if approval.approved.contains(&stat.id) || is_allowed(cx)? => {
             // Of a program that was started for another one nothing tells for which.
             let resumes = approval.resumes && approval.approved.contains(&stat.id);
             let done = change(cx, |policy, facts| {
@@ -334,26 +350,36 @@ pub(super) fn verify(cx: &Cx<'_>, approval: &Arc<Approval>) -> Result<Option<Arc
             Ok(Some(cx.supervisor.states.of(&cx.supervisor.sight.proc, cx.caller.call.tid)?))
         }
         Ok(_) | Err(_) => {
-            let tgid = cx.caller.tgid()?;
-            crate::report::seldom(|| {
-                log::warn!("process {tgid} runs another program than the one that was approved: it is killed")
-            });
-            tree::kill(cx.supervisor, tgid);
+            let path = running(cx).unwrap_or_default();
+            let mut violation =
+                Violation::new("execve", AccessKind::Exec, Subject::Path(path.clone()), Errno::EPERM);
+            violation.arguments = [&arguments::path(&path), ", which is not what was approved"].concat();
+            violation.allow_with = path.starts_with(b"/").then(|| State::allow_hint(Access::Exec, &path));
+            cx.tell(violation);
+            if cx.supervisor.options.dry_run {
+                return Ok(None);
+            }
+            tree::kill(cx.supervisor, cx.caller.tgid()?);
             Err(Errno::EPERM.into())
         }
     }
 }
 
+/// The path of the program that the caller runs.
+fn running(cx: &Cx<'_>) -> Result<Vec<u8>> {
+    let proc = &cx.supervisor.sight.proc;
+    let mut path = Vec::new();
+    proc.path_of(proc.exe(cx.caller.call.tid)?.as_fd(), &mut path)?;
+    Ok(path)
+}
+
 /// Whether the rules let the caller execute what it runs.
 fn is_allowed(cx: &Cx<'_>) -> Result<bool> {
-    let sight = &cx.supervisor.sight;
-    let mut path = Vec::new();
-    sight.proc.path_of(sight.proc.exe(cx.caller.call.tid)?.as_fd(), &mut path)?;
+    let path = running(cx)?;
     // Not by `cx.state`, which asks this.
-    let state = cx.supervisor.states.of(&sight.proc, cx.caller.call.tid)?;
-    Ok([Access::Exec, Access::Read]
-        .into_iter()
-        .all(|access| state.policy.decide_path(access, &path, None) == Decision::Allow))
+    let policy = &cx.supervisor.states.of(&cx.supervisor.sight.proc, cx.caller.call.tid)?.policy;
+    let may = |access| policy.decide_path(access, &path, None) == Decision::Allow;
+    Ok(may(Access::Exec) && may(Access::Read) && policy.exec_rule(&path) != Some(ExecRule::Kill))
 }
 
 #[cfg(test)]

@@ -272,29 +272,35 @@ impl Cx<'_> {
         rule: Option<Arc<str>>,
         allow_with: Option<String>,
     ) -> Result<()> {
-        let supervisor = self.supervisor;
         let on_violation = self.state()?.policy.on_violation;
         let mut violation = Violation::new(word(self.call.op, self.row.name), access, subject, errno);
         violation.arguments = arguments;
         violation.rule = rule.map(|rule| rule.to_string());
         violation.allow_with = allow_with;
-        violation.dry_run = supervisor.options.dry_run;
-        let tgid = self.caller.tgid().unwrap_or(self.caller.call.tid);
-        describe(supervisor, tgid, self.caller.call.tid, &mut violation);
-        supervisor.violations.fetch_add(1, Ordering::Relaxed);
-        supervisor.options.sink().violation(&violation);
-        if !violation.dry_run {
+        let tgid = self.tell(violation);
+        if !self.supervisor.options.dry_run {
             match on_violation {
                 OnViolation::Deny => {}
-                OnViolation::Kill => tree::kill(supervisor, tgid),
+                OnViolation::Kill => tree::kill(self.supervisor, tgid),
                 OnViolation::KillAll => {
                     // Last, so that nobody sees it die; and also where the others cannot be listed for want of descriptors.
-                    tree::kill_all(supervisor);
-                    tree::kill(supervisor, tgid);
+                    tree::kill_all(self.supervisor);
+                    tree::kill(self.supervisor, tgid);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Counts a violation and hands it on, with what is known of the caller: whose process is returned.
+    pub(crate) fn tell(&self, mut violation: Violation) -> Pid {
+        let supervisor = self.supervisor;
+        let tgid = self.caller.tgid().unwrap_or(self.caller.call.tid);
+        violation.dry_run = supervisor.options.dry_run;
+        describe(supervisor, tgid, self.caller.call.tid, &mut violation);
+        supervisor.violations.fetch_add(1, Ordering::Relaxed);
+        supervisor.options.sink().violation(&violation);
+        tgid
     }
 }
 

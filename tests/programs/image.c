@@ -1,8 +1,10 @@
 // Executes a program in one of the ways that there are, or is one that is executed.
 //
 //     image plain|at|empty|memfd|proc PROGRAM [ARG...]     execve, execveat in a directory, by descriptor, of a copy in memory, by /proc
+//     image nofollow|check|unknown PROGRAM [ARG...]        execveat that follows no link, only asks, has a flag that nobody knows
 //     image ran FILE WORD                                  appends WORD to FILE and prints it
 //     image says SCRIPT...                                 is an interpreter
+//     image NAME.stood FILE WORD                           stands for a file, as which it does what "ran" does
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +29,7 @@ int main(int argc, char **argv)
 		puts("says");
 		return 0;
 	}
-	if (!strcmp(how, "ran")) {
+	if (!strcmp(how, "ran") || strstr(how, ".stood")) {
 		int fd = open(argv[2], O_WRONLY | O_CREAT | O_APPEND, 0644);
 		printf("%s %s\n", argv[3], fd < 0 ? strerrorname_np(errno) : "wrote");
 		return fd < 0 || write(fd, argv[3], strlen(argv[3])) < 0;
@@ -52,6 +54,14 @@ int main(int argc, char **argv)
 		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 		execve(path, rest, environ);
 	}
+	static const struct { const char *how; int flags; } flagged[] = {
+		{"nofollow", AT_SYMLINK_NOFOLLOW}, {"check", 0x10000}, {"unknown", 1 << 29},
+	};
+	for (int i = 0; i < 3; i++)
+		if (!strcmp(how, flagged[i].how) && !syscall(SYS_execveat, AT_FDCWD, program, rest, environ, flagged[i].flags)) {
+			printf("%s 0\n", how);
+			return 0;
+		}
 	printf("%s %s\n", how, strerrorname_np(errno));
 	return 1;
 }
