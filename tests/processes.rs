@@ -286,8 +286,17 @@ fn shared_memory_and_file_control() {
     let control = "import fcntl; fcntl.fcntl(0, 1036)";
     let harmless = "import fcntl; fcntl.fcntl(0, fcntl.F_GETFD)";
     let python = |script| env.run("python3").args(["-c", script]);
+    let segment = |flags: &str| {
+        let attach = "libc = ctypes.CDLL(None); id = libc.shmget(0, 4096, 0o1600); libc.shmat.restype = ctypes.c_ssize_t";
+        format!(
+            "import ctypes; {attach}; at = libc.shmat(id, None, {flags}); libc.shmctl(id, 0, None); assert at != -1"
+        )
+    };
+    let (writable, readable) = (segment("0"), segment("0o10000"));
     for (script, rule, refused) in [
         (shared, "core/restrict/shared_memory_writable:true", true),
+        (&writable, "core/restrict/shared_memory_writable:true", true),
+        (&readable, "core/restrict/shared_memory_writable:true", false),
         (private, "core/restrict/shared_memory_writable:true", false),
         (harmless, "core/restrict/file_control:true", false),
     ] {

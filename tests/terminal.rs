@@ -132,3 +132,14 @@ fn a_command_that_stops_itself() {
         assert_eq!(run(format!("{} -q {profile} --", common::sydbox().display())), native, "{profile}");
     }
 }
+
+/// Who has no terminal is told so, and that is no violation: programs try it.
+#[test]
+fn a_terminal_that_is_not_there() {
+    let env = Env::new();
+    let run = env.run("setsid").args(["-w", "sh", "-c", "(: >/dev/tty) 2>&1; (: >>/dev/tty) 2>&1; exit 0"]);
+    let native = run.output().succeeded().stdout;
+    assert_eq!(native.matches("No such device or address").count(), 2, "{native}");
+    let done = run.sandboxed().output().succeeded();
+    assert_eq!((done.stdout, done.violations.len()), (native, 0));
+}

@@ -242,6 +242,12 @@ fn open_entry(
             match refused_anyway(&entry, look(&entry), how) {
                 // It exists and is only opened for reading: the flag says nothing.
                 None => how.flags &= !CREAT,
+                // Nobody has a terminal here, whatever the rules say.
+                Some(Errno::EPERM)
+                    if look(&entry).is_ok_and(|stat| is_tty(&stat)) && cx.caller.terminal()?.is_none() =>
+                {
+                    cx.natural(refusal, subject, details, Errno::ENXIO)?
+                }
                 Some(Errno::EPERM) => cx.refuse(refusal, subject, details, Errno::EPERM)?,
                 Some(errno) => cx.natural(refusal, subject, details, errno)?,
             }

@@ -179,7 +179,7 @@ pub(super) const TABLE: &[Row] = &[
         &["core/restrict/shared_memory_writable"],
         shared_memory_writable,
         startup: true,
-        "no writable shared mappings; startup only"
+        "no writable shared mappings, but for those that are made writable afterwards (mprotect); startup only"
     ),
     flag!(&["core/restrict/file_control"], file_control, startup: true, "only harmless fcntl commands; startup only"),
     flag!(
@@ -230,7 +230,7 @@ pub(super) const TABLE: &[Row] = &[
         "core/limit/processes",
         processes,
         "as outside",
-        "processes and threads of the user; startup only"
+        "processes and threads of the user, whom it is not for if that is root; startup only"
     ),
     limit!("core/limit/filesize", filesize, "as outside", "bytes of a file that is written; startup only"),
     limit!("core/limit/core", core, "0", "bytes of a core dump; startup only"),

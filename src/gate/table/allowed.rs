@@ -47,7 +47,7 @@ pub(super) static ROWS: &[Row] = &names!(Row::allow;
     // The system.
     uname olduname oldolduname sysinfo getrandom
     // Messages and shared memory, without a path that rules could name.
-    ipc shmget shmat shmctl shmdt semget semop semctl semtimedop semtimedop_time64
+    shmget shmctl shmdt semget semop semctl semtimedop semtimedop_time64
     msgget msgsnd msgrcv msgctl mq_open mq_unlink mq_timedsend mq_timedreceive
     mq_timedsend_time64 mq_timedreceive_time64 mq_notify mq_getsetattr
     // Nothing comes of these without landlock_create_ruleset.

@@ -3,8 +3,9 @@
 
 use nix::errno::Errno;
 
+use super::super::abi::Abi;
 use super::super::row::Action::{self, Allow, Pretend, Refuse, RefuseIn};
-use super::super::row::{At, Call, Class, Cond, Op, Row, Rule};
+use super::super::row::{At, Call, Class, Cond, Number, Op, Row, Rule};
 
 /// Namespaces that `clone` and `unshare` make.
 const CLONE_NEW: u32 = (libc::CLONE_NEWNS
@@ -30,10 +31,12 @@ const OTHERS: Action = Refuse(Errno::EPERM, "one of them could be outside, or th
 const TAG: Action = Pretend("the limit is where the sandbox keeps the state of the process");
 
 /// Bit 0 of the flags: MAP_SHARED, and MAP_SHARED_VALIDATE.
-static SHARED: &[Rule] = &[Rule::when(
-    &[Cond::any(2, libc::PROT_WRITE as u32), Cond::any(3, 1)],
-    RefuseIn(Class::SharedMemory, Errno::EPERM, "shared memory that can be written is not wanted"),
-)];
+static SHARED: &[Rule] = &[Rule::when(&[Cond::any(2, libc::PROT_WRITE as u32), Cond::any(3, 1)], WRITABLE)];
+const WRITABLE: Action =
+    RefuseIn(Class::SharedMemory, Errno::EPERM, "shared memory that can be written is not wanted");
+const SHM_RDONLY: u32 = libc::SHM_RDONLY as u32;
+/// As `ipc` numbers it.
+const SHMAT: u32 = 21;
 
 /// The umask is then no longer one of the whole process, and of that alone.
 const FS: Action = Action::Notify(Class::Umask);
@@ -68,8 +71,18 @@ macro_rules! in_tree {
 }
 
 pub(super) static ROWS: &[Row] = &[
-    Row::new("mmap", SHARED, Allow),
+    Row::new("mmap", SHARED, Allow).number(Number::Only(Abi::X86_64)),
+    // The old call, which has all its arguments in memory. Libraries use mmap2.
+    Row::new("mmap", &[], RefuseIn(Class::SharedMemory, Errno::ENOSYS, "its flags are in memory"))
+        .number(Number::Only(Abi::I386)),
     Row::new("mmap2", SHARED, Allow),
+    Row::new("shmat", &[Rule::when(&[Cond::clear(2, SHM_RDONLY)], WRITABLE)], Allow),
+    // The multiplexer of System V IPC: the version of a sub-call is in the upper half of its number.
+    Row::new(
+        "ipc",
+        &[Rule::when(&[Cond::Low { arg: 0, mask: 0xffff, is: SHMAT }, Cond::clear(2, SHM_RDONLY)], WRITABLE)],
+        Allow,
+    ),
     // New processes. The flags of clone are an int in effect: the kernel cuts them to 32 bits.
     Row::allow("fork"),
     Row::allow("vfork"),
