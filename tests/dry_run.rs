@@ -94,3 +94,16 @@ fn nothing_that_rules_decide_is_refused() {
     drop(victim.stdin.take());
     assert!(victim.wait().unwrap().success());
 }
+
+/// All but the supervisor, without whom nothing would be decided.
+///
+/// Seen to fail with signals to it let through.
+#[test]
+fn the_supervisor_survives() {
+    let env = Env::new();
+    let script = "kill -0 $PPID && echo reached; kill -KILL $PPID; kill -STOP $PPID; echo on";
+    assert_eq!(env.sh("kill -0 $PPID && echo reached").output().succeeded().stdout, "reached\n");
+    let done = env.sh(script).option("--dry-run").output().succeeded();
+    assert_eq!(done.stdout, "on\n");
+    assert!(!done.violations.is_empty());
+}

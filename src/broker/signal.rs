@@ -87,7 +87,9 @@ fn to_one(cx: &mut Cx<'_>, pid: i32) -> Result<Answer> {
 fn refuse(cx: &mut Cx<'_>, pid: i32) -> Result<Answer> {
     let subject = Subject::Other(format!("process {pid}"));
     cx.report(AccessKind::Signal, subject, pid.to_string(), Errno::EPERM, None, None)?;
-    if cx.supervisor.options.dry_run {
+    // Nothing is decided any more without the supervisor.
+    let is_supervisor = Pid::new(pid).is_some_and(process::is_own_thread);
+    if cx.supervisor.options.dry_run && !is_supervisor {
         return Ok(Answer::Continue);
     }
     Err(Errno::EPERM.into())

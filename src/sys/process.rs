@@ -111,6 +111,11 @@ pub(crate) fn gettid() -> Pid {
     Pid(unsafe { libc::syscall(libc::SYS_gettid) } as i32)
 }
 
+/// Whether a thread is one of this process.
+pub(crate) fn is_own_thread(tid: Pid) -> bool {
+    Pid::new(std::process::id() as i32).is_some_and(|own| tgkill(own, tid, 0).is_ok())
+}
+
 /// The signal by which a thread of ours is taken out of a blocking call.
 ///
 /// A real-time signal that the C library leaves to programs; its handler does nothing.
