@@ -6,7 +6,7 @@ mod common;
 
 use std::io::{BufRead, BufReader, Write};
 
-use common::{Done, Env, Run, Running, becomes, idle_threads, is_root};
+use common::{Done, Env, Run, Running, becomes, is_root};
 
 /// A shell that makes `count` processes, each of which makes a file.
 fn many(dir: &str, count: u32) -> String {
@@ -36,12 +36,11 @@ fn a_thousand_short_processes() {
     let mut input = running.child.stdin.take().unwrap();
     let mut line = lines(&mut running);
     assert_eq!(line(), "first\n");
-    let (_, before) = running.size();
+    let before = running.size();
     input.write_all(b"\n").unwrap();
     assert_eq!(line(), "second\n");
     // The shell waits in a pipe: what the supervisor has now is its own.
-    assert!(becomes(|| running.size().1 <= before), "{before} descriptors became {:?}", running.size());
-    assert!(becomes(|| running.size().0 <= 4 + idle_threads()), "{:?} threads", running.size());
+    running.shrinks_to(before);
     assert_eq!(running.zombies(), 0);
     input.write_all(b"\n").unwrap();
     drop(line);
@@ -70,7 +69,7 @@ fn eight_jobs_at_once() {
     assert_eq!(done.violations.iter().map(count).sum::<u64>(), 60);
 }
 
-/// make -j8 of a program in C, without what make says.
+/// make -j8, without what make says.
 #[test]
 fn eight_jobs_of_make() {
     if !common::has("make") {
@@ -113,15 +112,10 @@ fn twenty_thousand_opens_by_eight_threads() {
     let mut input = running.child.stdin.take().unwrap();
     let mut line = lines(&mut running);
     assert_eq!(line(), "ready\n");
-    let ((threads, descriptors), memory) = (running.size(), running.memory());
+    let (size, memory) = (running.size(), running.memory());
     input.write_all(b"\n").unwrap();
     assert_eq!(line(), "done\n");
-    let is_small = || {
-        let (threads_now, descriptors_now) = running.size();
-        // Up to four threads stay to wait for calls, one watches over those that block, and three are there from the start.
-        threads_now <= threads.max(4 + idle_threads()) && descriptors_now <= descriptors
-    };
-    assert!(becomes(is_small), "({threads}, {descriptors}) became {:?}", running.size());
+    running.shrinks_to(size);
     // A descriptor's worth of memory for each open would be many times that.
     assert!(running.memory() <= memory + 2048, "{memory} kB became {} kB", running.memory());
     input.write_all(b"\n").unwrap();
@@ -163,14 +157,9 @@ impl Hostile {
         self.running.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
     }
 
-    /// What is opened once may stay.
     #[track_caller]
-    fn is_as_small_as(&self, (threads, descriptors): (usize, usize), memory: u64) {
-        let is_small = || {
-            let (threads_now, descriptors_now) = self.running.size();
-            threads_now <= threads + idle_threads() && descriptors_now <= descriptors + 3
-        };
-        assert!(becomes(is_small), "({threads}, {descriptors}) became {:?}", self.running.size());
+    fn is_as_small_as(&self, size: (usize, usize), memory: u64) {
+        self.running.shrinks_to(size);
         assert!(becomes(|| self.running.zombies() == 0));
         let now = self.running.memory();
         assert!(now <= memory + 64 * 1024, "{memory} kB became {now} kB");

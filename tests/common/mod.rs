@@ -324,6 +324,19 @@ impl Running {
         (threads, descriptors)
     }
 
+    /// Waits until the supervisor is as large as it was, but for threads that are idle: those that received while calls queued
+    /// up, one a CPU; four that are parked; and the watch. Each may keep what it has opened once: our descriptors' directory,
+    /// whom it looked at last, and a socket to ask about sockets.
+    #[track_caller]
+    pub fn shrinks_to(&self, (threads, descriptors): (usize, usize)) {
+        let idle = std::thread::available_parallelism().map_or(2, |cpus| cpus.get().max(2)) + 4 + 1;
+        let is_small = || {
+            let (threads_now, descriptors_now) = self.size();
+            threads_now <= threads + idle && descriptors_now <= descriptors + 3 * idle
+        };
+        assert!(becomes(is_small), "({threads}, {descriptors}) became {:?}", self.size());
+    }
+
     /// How much memory the process has, in kB.
     pub fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
@@ -386,12 +399,6 @@ impl Done {
     pub fn hints(&self) -> Vec<String> {
         self.violations.iter().map(|one| one["allow_with"].as_str().unwrap_or("").to_owned()).collect()
     }
-}
-
-/// How many threads a supervisor may have more than at its start, once all is quiet: those that received while calls queued
-/// up, one a CPU; four that are parked; and the watch.
-pub fn idle_threads() -> usize {
-    std::thread::available_parallelism().map_or(2, |cpus| cpus.get().max(2)) + 4 + 1
 }
 
 /// Waits until something that has no event of its own is so; false if it never is.
