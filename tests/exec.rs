@@ -323,6 +323,11 @@ fn what_is_resumed_runs_no_code_of_its_caller() {
     std::fs::copy("/bin/sh", env.path("ok/shell")).unwrap();
     let done = resume(&env, "ok/shell", "ok/shell -c 'ok/good ran no/file child; :'").output();
     assert_eq!(done.stdout, "child wrote\n", "{done:?}");
+    // And it is not locked by being executed, as others are.
+    let asks = "-c 'test -e /dev/sydbox && echo open'";
+    let script = format!("test -e /dev/sydbox/core/trace/magic_lock:exec; sh {asks}; ok/shell {asks}; :");
+    let done = resume(&env, "ok/shell", &script).output();
+    assert_eq!(done.stdout, "open\n", "{done:?}");
 }
 
 fn script_of(env: &Env) {
