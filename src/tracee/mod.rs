@@ -181,7 +181,8 @@ impl<'s> Caller<'s> {
             Errno::EPERM | Errno::EACCES => {
                 crate::report::seldom(|| {
                     log::warn!(
-                        "the memory of process {} cannot be read ({errno}): its call is refused",
+                        "the memory of process {} cannot be read ({errno}), and its call is refused: \
+                         its program may be executed and not read, or it is another user's",
                         self.call.tid
                     )
                 });

@@ -167,6 +167,12 @@ fn from_environment(environment: &Environment, cwd: &Path) -> Result<Vec<Step>, 
     ] {
         for address in environment.list(name, b';') {
             steps.extend(kinds.iter().map(|kind| allow_address(kind, &address)));
+            // Told apart from what was typed.
+            let checked = kinds.iter().try_for_each(|kind| {
+                let one = Plan { steps: vec![allow_address(kind, &address)] };
+                one.apply(&mut Sandbox::builder())
+            });
+            checked.map_err(|failure| Failure::new(format!("{name}: {}", failure.text)))?;
         }
     }
     if environment.switch("SYDBOX_LOCK")?.unwrap_or(false) {
@@ -324,6 +330,15 @@ mod tests {
                 "core/sandbox/network:deny"
             ]
         );
+    }
+
+    #[test]
+    fn a_variable_with_a_mistake_is_named() {
+        for name in ["SYDBOX_NET_WHITELIST", "SYDBOX_NET_WHITELIST_BIND", "SYDBOX_NET_WHITELIST_CONNECT"] {
+            let environment = Environment(HashMap::from([(name.into(), "LOOPBACK;foo".into())]));
+            let failure = from_environment(&environment, Path::new("/")).unwrap_err();
+            assert!(failure.text.starts_with(&format!("{name}: magic command")), "{failure:?}");
+        }
     }
 
     #[test]
