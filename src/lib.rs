@@ -93,6 +93,11 @@ pub mod command {
         crate::magic::options().map(|option| (option.name, option.values, option.default, option.meaning))
     }
 
+    /// Names for networks in rules, and the networks.
+    pub fn address_aliases() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+        crate::policy::address_aliases()
+    }
+
     /// The profiles that are built in.
     pub fn profiles() -> impl Iterator<Item = &'static str> {
         crate::profile::built_in_names()

@@ -230,7 +230,7 @@ pub(super) const TABLE: &[Row] = &[
         "core/limit/processes",
         processes,
         "as outside",
-        "processes and threads of the user, whom it is not for if that is root; startup only"
+        "processes and threads of the user, if that is not root; startup only"
     ),
     limit!("core/limit/filesize", filesize, "as outside", "bytes of a file that is written; startup only"),
     limit!("core/limit/core", core, "0", "bytes of a core dump; startup only"),

@@ -22,7 +22,7 @@ pub(crate) use escape::{quote, shown};
 pub(crate) use glob::PatternError;
 pub(crate) use list::RuleError;
 pub(crate) use mode::{Access, Action, Lock, Mode, NetMode, NetOp, NoWildcard, OnViolation};
-pub(crate) use network::AddressPattern;
+pub(crate) use network::{AddressPattern, address_aliases};
 pub(crate) use path::{PathPattern, is_within};
 pub(crate) use services::install as install_services;
 pub(crate) use state::{Decision, ExecRule, ListId, Pattern, State};

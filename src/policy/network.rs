@@ -23,6 +23,11 @@ const ALIASES: &[(&str, &[&str])] = &[
     ("ANY", &["0.0.0.0/0"]),
 ];
 
+/// The names for networks, and the networks.
+pub(crate) fn address_aliases() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    ALIASES.iter().copied()
+}
+
 /// A pattern for addresses. Equal patterns have the same normal spelling.
 #[derive(Debug, Clone)]
 pub(crate) struct AddressPattern {

@@ -40,13 +40,33 @@ const EXIT_STATUS: &[(&str, &str)] = &[
 ];
 
 const SIGNALS: &str = "SIGTERM and SIGHUP are passed on to the command. Signals of the terminal reach the command as they \
-would without sydbox. If sydbox is killed, the command is killed too, and what it left behind can do nothing that is \
-sandboxed. SIGUSR1 makes sydbox write the processes of the sandbox to its standard error, with the modes and the lock of each; \
-SIGUSR2 their rules as well. A supervisor that stays behind for what the command left writes them to the log (-o, --log-fd), \
-unless that is in JSON.";
+would without sydbox. When the command stops, as an editor does for Ctrl-Z, sydbox stops as well, and what continues sydbox \
+continues the command. SIGINT and SIGQUIT end sydbox while it waits for what the command left behind. If sydbox is killed, \
+the command is killed too, and what it left behind can do nothing that is sandboxed. SIGUSR1 makes sydbox write the processes \
+of the sandbox to its standard error, with the modes and the lock of each; SIGUSR2 their rules as well. A supervisor that \
+stays behind for what the command left writes them to the log (-o, --log-fd), unless that is in JSON.";
 
 const MAGIC: &str = "In a profile or after -m as they are; in the sandbox as a stat of the name below /dev/sydbox, as in \
 test -e /dev/sydbox/core/sandbox/network:deny. Where an option can be asked, a ? in place of the value does it.";
+
+const PATTERNS: &[(&str, &str)] = &[
+    ("?", "any character but /"),
+    ("*", "any characters but /"),
+    ("**", "any characters"),
+    ("[a-z], [!a-z], [[:alpha:]]", "one character of these, or none of these"),
+    ("\\", "quotes the character that follows"),
+    ("DIR/***", "the directory, and everything below it"),
+];
+
+const ADDRESSES: &[(&str, &str)] = &[
+    (
+        "inet:ADDR[/LEN][@PORT], inet6:ADDR[/LEN][@PORT]",
+        "an address, or a network; PORT is a number, a range A-B or the name of a service, and any port if it is left out. IPv4 \
+         addresses in IPv6 are judged as IPv4; the scope of an IPv6 address is not looked at",
+    ),
+    ("unix:PATTERN", "a unix socket by its path"),
+    ("unix-abstract:PATTERN", "a unix socket by its abstract name; any without a pattern"),
+];
 
 /// The end of `--help`.
 pub(crate) fn after_help() -> String {
@@ -96,6 +116,19 @@ fn write_page(out: &mut Vec<u8>) -> io::Result<()> {
         more.control("TP", [])
             .text([bold(name), roman(values)])
             .text([roman(format!("{meaning}.{default}"))]);
+    }
+    more.control("SH", ["PATTERNS"])
+        .text([roman("Of absolute paths, without links, as the kernel has them:")]);
+    for (pattern, meaning) in PATTERNS {
+        more.control("TP", []).text([bold(*pattern)]).text([roman(*meaning)]);
+    }
+    more.control("SH", ["ADDRESSES"]);
+    for (address, meaning) in ADDRESSES {
+        more.control("TP", []).text([bold(*address)]).text([roman(*meaning)]);
+    }
+    for (alias, nets) in sydbox::command::address_aliases() {
+        let name = format!("{alias}, {alias}@PORT");
+        more.control("TP", []).text([bold(name)]).text([roman(nets.join(", "))]);
     }
     more.to_writer(out)
 }
