@@ -102,7 +102,13 @@ fn plants(script: &str, sandboxed: bool) -> bool {
 /// What lies above a denied name comes to be with everything in it.
 #[test]
 fn nothing_is_put_above_a_denied_name() {
-    for put in ["mv -T x a", "ln -s x a", "ln -s x y; mv -T y a", ": >a; ln -s x y; mv -T y a"] {
+    for put in [
+        "mv -T x a",
+        "ln -s x a",
+        "ln -s x y; mv -T y a",
+        ": >a; ln -s x y; mv -T y a",
+        "ln -s x y; ln -P y a",
+    ] {
         let script = format!("mkdir -p x/b; : >x/b/file; {put}");
         assert!(plants(&script, false), "{script}");
         assert!(!plants(&script, true), "{script}");

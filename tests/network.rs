@@ -269,7 +269,7 @@ def send():
     tid.append(threading.get_native_id()); libc.sendmsg(fd, ctypes.byref(m), 0); done.set()
 tid = []; t = threading.Thread(target=send); t.start()
 while not tid: pass
-while open('/proc/self/task/%d/stat' % tid[0]).read().rsplit(') ')[1][0] not in 'SD': pass
+while not open('/proc/self/task/%d/syscall' % tid[0]).read().startswith('46 '): pass
 os.close(fd)
 while not done.is_set(): signal.pthread_kill(t.ident, signal.SIGUSR1); done.wait(0.05)
 t.join(); print('returned')

@@ -191,6 +191,57 @@ fn renaming<'e>(
     done
 }
 
+/// What moves depends on what it is: a file may be moved to where a directory, a link or a socket would take something out
+/// of the hold of rules.
+///
+/// Seen to fail without `Names::hold`, each of them.
+#[test]
+fn a_name_whose_kind_changes() {
+    let is_moved = |file: &str, other: &str, rules: &[String], env: &Env| {
+        let run = env.run(env.program("race")).arg("kind").arg(env.path(file));
+        let run = run.arg(env.path(other)).arg(env.path("ok/a"));
+        std::fs::write(env.path(file), "").unwrap();
+        let dressed = rules.iter().fold(run.clone().sandboxed(), |run, rule| run.rule(rule));
+        let done = dressed.arg("1500").output().succeeded();
+        assert_eq!(done.stdout, "kept\n", "{other} {done:#?}");
+        assert!(!done.violations.is_empty() && !done.stderr.contains("done 0"), "{done:#?}");
+        assert_eq!(run.arg(i32::MAX.to_string()).output().succeeded().stdout, "moved\n");
+    };
+    let names = |env: &Env| format!("allowlist/write+{}/*", env.text("no"));
+    let below = |env: &Env| format!("denylist/write+{}/***", env.text("ok/a/b"));
+    // A directory, to where a rule denies what is in it.
+    let env = Env::new();
+    std::fs::create_dir_all(env.path("ok/dir/b")).unwrap();
+    is_moved("ok/x", "ok/dir", &[below(&env)], &env);
+    // One whose content may not be written, to where everything may.
+    let env = Env::new();
+    std::fs::create_dir_all(env.path("no/dir/b")).unwrap();
+    is_moved("no/x", "no/dir", &[names(&env)], &env);
+    // A link.
+    let env = Env::new();
+    std::os::unix::fs::symlink("/", env.path("ok/link")).unwrap();
+    is_moved("ok/x", "ok/link", &[below(&env)], &env);
+    // The socket of somebody else.
+    let env = Env::new();
+    let _listener = std::os::unix::net::UnixListener::bind(env.path("no/socket")).unwrap();
+    let connect = format!("allowlist/network/connect+unix:{}", env.text("ok/a"));
+    is_moved("no/x", "no/socket", &[names(&env), "core/sandbox/network:deny".to_owned(), connect], &env);
+}
+
+/// Where nothing may be put that something could be below, a file may be: a link is made when that has just gone.
+///
+/// Seen to fail with what exists left to the kernel to refuse.
+#[test]
+fn a_file_that_makes_way_for_a_link() {
+    let env = Env::new();
+    let run = env.run(env.program("race")).arg("link").arg(env.path("ok/a"));
+    let rule = format!("denylist/write+{}/***", env.text("ok/a/b"));
+    let done = run.clone().arg("3000").sandboxed().rule(rule).output().succeeded();
+    assert_eq!(done.stdout, "kept\n", "{done:#?}");
+    assert!(!done.stderr.contains("exists 0") && !done.violations.is_empty(), "{done:#?}");
+    assert_eq!(run.arg(i32::MAX.to_string()).output().succeeded().stdout, "made\n");
+}
+
 /// A link as last component leads now here and now there.
 ///
 /// Seen to fail with calls continued in the kernel after they were allowed, and without the second lock.

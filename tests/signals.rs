@@ -1,5 +1,8 @@
 //! Signals of the command. Alone in this file, because handlers belong to the whole process.
+#![cfg(feature = "cli")]
 #![forbid(unsafe_code)]
+
+mod common;
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
@@ -22,7 +25,7 @@ fn passed_on_or_survived_and_not_inherited() {
     let mut child = Command::new("sleep").arg("60").spawn().unwrap();
     signals.to(child.id()).unwrap();
     // Ignored under nohup, and so by the child.
-    let passed = if is_ignored(Signal::SIGHUP) { Signal::SIGTERM } else { Signal::SIGHUP };
+    let passed = if common::is_ignored(Signal::SIGHUP) { Signal::SIGTERM } else { Signal::SIGHUP };
     raise(passed).unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(passed as i32));
 
@@ -32,10 +35,4 @@ fn passed_on_or_survived_and_not_inherited() {
     for line in ["SigBlk:\t0000000000000000", "SigCgt:\t0000000000000000"] {
         assert!(status.contains(line), "{status}");
     }
-}
-
-fn is_ignored(signal: Signal) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
-    u64::from_str_radix(ignored.trim(), 16).unwrap() >> (signal as i32 - 1) & 1 == 1
 }

@@ -31,7 +31,8 @@ fn jobs_of_a_script() {
     }
     let run = |sandboxed: bool| {
         let env = Env::new();
-        let run = env.run("bash").args(["-c", JOBS]);
+        // Without those that are ignored in the background.
+        let run = env.run("env").args(["--default-signal", "bash", "-c", JOBS]);
         let run = if sandboxed { run.sandboxed().rule("allowlist/write+/dev/***") } else { run };
         run.output().succeeded().stdout
     };
@@ -47,6 +48,9 @@ const TYPIST: &str = r#"
 import fcntl, os, pty, select, signal, struct, sys, termios
 pid, terminal = pty.fork()
 if pid == 0:
+    # Which are ignored in the background.
+    for key in signal.SIGINT, signal.SIGQUIT:
+        signal.signal(key, signal.SIG_DFL)
     os.execvp(sys.argv[2], sys.argv[2:])
 seen = b""
 def wait(text):

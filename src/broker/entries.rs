@@ -4,10 +4,10 @@
 use std::os::fd::AsFd;
 
 use super::cx::{AT_EMPTY_PATH, Answer, Cx};
-use super::judge::{self, Refusal};
-use crate::policy::{Access, Decision, NetMode};
-use crate::report::{Subject, arguments};
-use crate::resolve::{self, Base, CanonicalPath, Entry, Object, Place};
+use super::moves::{self, Names};
+use crate::policy::Access;
+use crate::report::arguments;
+use crate::resolve::{self, Base, Entry, Object, Place};
 use crate::sys::Errno;
 use crate::sys::fs;
 use crate::tracee::Result;
@@ -35,7 +35,7 @@ fn has_slash(entry: &Entry) -> bool {
 }
 
 /// The name without a slash behind it.
-fn bare(entry: &Entry) -> std::ffi::CString {
+pub(super) fn bare(entry: &Entry) -> std::ffi::CString {
     let name = entry.name.to_bytes();
     fs::c_string(name.strip_suffix(b"/").unwrap_or(name)).unwrap_or_default()
 }
@@ -48,6 +48,7 @@ pub(super) fn mkdir(cx: &mut Cx<'_>) -> Result<Answer> {
     cx.as_caller(|cx| {
         let entry = resolve::entry(&cx.caller, base, path.as_c())?;
         creating(cx, &entry, false, || format!(", {}", arguments::mode(mode)))?;
+        let _held = Names::hold(cx, false)?;
         cx.with_umask(|_| fs::mkdirat(entry.dir.as_fd(), &entry.name, mode))??;
         Ok(Answer::Value(0))
     })
@@ -104,9 +105,13 @@ pub(super) fn symlink(cx: &mut Cx<'_>) -> Result<Answer> {
     cx.as_caller(|cx| {
         let entry = resolve::entry(&cx.caller, base, path.as_c())?;
         creating(cx, &entry, true, || format!(" -> {}", arguments::path(target.bytes())))?;
-        // Where something is already, the kernel says so.
-        if !entry.fixed && fs::lstat(entry.dir.as_fd(), &bare(&entry)).is_err() {
-            keep_anchors(cx, &entry, true)?;
+        let _held = Names::hold(cx, false)?;
+        if !entry.fixed {
+            // Not left to the kernel: by then it may be gone.
+            if fs::lstat(entry.dir.as_fd(), &bare(&entry)).is_ok() {
+                return Err(Errno::EEXIST.into());
+            }
+            moves::keep_anchors(cx, &entry, true)?;
         }
         fs::symlinkat(target.as_c(), entry.dir.as_fd(), &entry.name)?;
         Ok(Answer::Value(0))
@@ -137,7 +142,7 @@ fn remove(cx: &mut Cx<'_>, flags: i32) -> Result<Answer> {
         } else {
             cx.may_write(&entry.path, String::new, |_| cannot_be_removed(&entry, flags))?;
             if flags != 0 {
-                keep_anchors(cx, &entry, false)?;
+                moves::keep_anchors(cx, &entry, false)?;
             }
         }
         fs::unlinkat(entry.dir.as_fd(), &entry.name, flags)?;
@@ -160,27 +165,6 @@ fn cannot_be_removed(entry: &Entry, flags: i32) -> Option<Errno> {
     }
 }
 
-/// Refuses to move or remove a directory above something that a deny rule names: the rule speaks of a path, and
-/// would lose its hold. `filled`: a directory or a link is put there, and with it whatever is below that: a write of
-/// what the rule names, even where nothing is there yet.
-fn keep_anchors(cx: &mut Cx<'_>, entry: &Entry, filled: bool) -> Result<()> {
-    let policy = &cx.state()?.policy;
-    let below =
-        |access| policy.deny_below(access, entry.path.bytes()).map(|rule| Refusal::by_rule(access, rule));
-    let write = below(Access::Write);
-    let fills = filled && write.is_some();
-    let Some(refusal) = write.or_else(|| below(Access::Read)) else { return Ok(()) };
-    match fs::lstat(entry.dir.as_fd(), &bare(entry)) {
-        Ok(stat) if stat.is_dir() || stat.is_link() => {}
-        _ if fills => {}
-        // What is not there, or has nothing below it, takes nothing along.
-        _ => return Ok(()),
-    }
-    let subject = Subject::Path(entry.path.bytes().to_vec());
-    let details = || ", which is above what a rule denies".to_owned();
-    cx.refuse(refusal, subject, details, Errno::EPERM)
-}
-
 /// rename(2), renameat(2), renameat2(2): a write at both ends, whatever the flags.
 pub(super) fn rename(cx: &mut Cx<'_>) -> Result<Answer> {
     const KNOWN: u32 = libc::RENAME_NOREPLACE | libc::RENAME_EXCHANGE | libc::RENAME_WHITEOUT;
@@ -199,70 +183,23 @@ pub(super) fn rename(cx: &mut Cx<'_>) -> Result<Answer> {
         let to = resolve::entry(&cx.caller, to, new.as_c())?;
         if from.fixed || to.fixed {
             cx.caller.check()?;
-        } else {
-            let filled = [exchange && has_content(&to), has_content(&from)];
-            for ((entry, other), filled) in [(&from, &to), (&to, &from)].into_iter().zip(filled) {
-                let details = || format!(", between it and {}", arguments::path(other.path.bytes()));
-                cx.may_write(&entry.path, details, |_| cannot_be_renamed(&from, &to, flags))?;
-                keep_anchors(cx, entry, filled)?;
-            }
-            keep_content(cx, &from, &to)?;
-            if exchange {
-                keep_content(cx, &to, &from)?;
-            }
+            fs::renameat2(from.dir.as_fd(), &from.name, to.dir.as_fd(), &to.name, flags)?;
+            return Ok(Answer::Value(0));
+        }
+        for (entry, other) in [(&from, &to), (&to, &from)] {
+            let details = || format!(", between it and {}", arguments::path(other.path.bytes()));
+            cx.may_write(&entry.path, details, |_| cannot_be_renamed(&from, &to, flags))?;
+        }
+        let policy = &cx.state()?.policy;
+        let depends = moves::depends_on_kind(policy, &from.path, &to.path)
+            || exchange && moves::depends_on_kind(policy, &to.path, &from.path);
+        let _held = Names::hold(cx, depends)?;
+        if depends {
+            moves::keep(cx, &from, &to, exchange)?;
         }
         fs::renameat2(from.dir.as_fd(), &from.name, to.dir.as_fd(), &to.name, flags)?;
         Ok(Answer::Value(0))
     })
-}
-
-/// Whether something can be below it.
-fn has_content(entry: &Entry) -> bool {
-    fs::lstat(entry.dir.as_fd(), &bare(entry)).is_ok_and(|stat| stat.is_dir() || stat.is_link())
-}
-
-/// What moves takes its content along: what may not be read or written where it was must not become so where it goes.
-fn keep_content(cx: &mut Cx<'_>, from: &Entry, to: &Entry) -> Result<()> {
-    let is_dir = fs::lstat(from.dir.as_fd(), &bare(from)).is_ok_and(|stat| stat.is_dir());
-    let policy = cx.state()?.policy.clone();
-    for access in [Access::Write, Access::Read] {
-        let decide = |entry: &Entry| match is_dir {
-            true => policy.decide_below(access, entry.path.bytes(), None),
-            false => policy.decide_path(access, entry.path.bytes(), None),
-        };
-        if let (Some(refusal), Decision::Allow) = (judge::refusal(access, decide(from)), decide(to)) {
-            let subject = Subject::Path(from.path.bytes().to_vec());
-            let details = || format!(", whose content is denied, to {}", arguments::path(to.path.bytes()));
-            cx.refuse(refusal, subject, details, Errno::EPERM)?;
-        }
-    }
-    match fs::lstat(from.dir.as_fd(), &bare(from)) {
-        Ok(stat) => keep_sockets(cx, &from.path, &stat, &to.path),
-        Err(_) => Ok(()),
-    }
-}
-
-/// What may not be connected to by the name that it has must not get another one by which it may.
-fn keep_sockets(cx: &mut Cx<'_>, from: &CanonicalPath, stat: &fs::Stat, to: &CanonicalPath) -> Result<()> {
-    let policy = cx.state()?.policy.clone();
-    let socket = stat.kind() == libc::S_IFSOCK;
-    if policy.network == NetMode::Off || !socket && !stat.is_dir() {
-        return Ok(());
-    }
-    let decide = |path: &CanonicalPath| match socket {
-        true => policy.decide_unix(path.bytes()),
-        false => policy.decide_unix_below(path.bytes()),
-    };
-    if let (Decision::Deny { rule, .. }, Decision::Allow) = (decide(from), decide(to)) {
-        let own = rule.is_none() && socket && cx.is_bound_inside(from, stat);
-        return if own { Ok(()) } else { cx.refuse_name(from, ", which may not be connected to", rule) };
-    }
-    match policy.deny_unix_below(from.bytes()) {
-        Some(rule) if !socket => {
-            cx.refuse_name(from, ", which is above sockets that a rule denies", Some(rule))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn cannot_be_renamed(from: &Entry, to: &Entry, flags: u32) -> Option<Errno> {
@@ -325,7 +262,11 @@ pub(super) fn link(cx: &mut Cx<'_>) -> Result<Answer> {
         if let Place::At(path) = &object.place
             && !object.stat.is_dir()
         {
-            keep_sockets(cx, path, &object.stat, &entry.path)?;
+            moves::keep_sockets(cx, path, &object.stat, &entry.path)?;
+        }
+        let _held = Names::hold(cx, false)?;
+        if object.stat.is_link() {
+            moves::keep_anchors(cx, &entry, true)?;
         }
         fs::link_object(object.fd.as_fd(), entry.dir.as_fd(), &entry.name)?;
         Ok(Answer::Value(0))

@@ -18,6 +18,7 @@ mod identity;
 mod judge;
 mod look;
 mod magic;
+mod moves;
 mod net;
 mod open;
 mod others;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::bound::Bound;
 use super::crew::Crew;
 use super::grants::Grants;
+use super::moves::Names;
 use super::states::States;
 use super::watch::Watch;
 use crate::magic::Arming;
@@ -58,6 +59,8 @@ pub(crate) struct Supervisor {
     pub(crate) crew: Crew,
     /// Who is in a call that may block.
     pub(crate) watch: Watch,
+    /// Who gives names, and who looks at them.
+    pub(crate) names: Names,
     /// Addresses that processes of the sandbox were bound to.
     pub(crate) bound: Bound,
     /// Whether callers may be somebody else than we are: from the first one that changes who it is.
@@ -104,6 +107,7 @@ impl Supervisor {
             options,
             crew: Crew::default(),
             watch: Watch::default(),
+            names: Names::default(),
             bound: Bound::default(),
             unanswered: Mutex::default(),
             violations: AtomicU64::new(0),

@@ -401,6 +401,13 @@ impl Done {
     }
 }
 
+/// Whether this process, and so what it starts, ignores the signal: as who is started in the background, or by nohup.
+pub fn is_ignored(signal: nix::sys::signal::Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(ignored.trim(), 16).unwrap() >> (signal as i32 - 1) & 1 == 1
+}
+
 /// Waits until something that has no event of its own is so; false if it never is.
 pub fn becomes(mut what: impl FnMut() -> bool) -> bool {
     let start = Instant::now();

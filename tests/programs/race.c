@@ -9,6 +9,9 @@
  * race full PATH TIMES: makes PATH and removes it, while a process without a free descriptor tries to make it, too.
  * race dirfd OK NO TIMES: a thread changes what descriptor 9 is while another uses it.
  * race create DIR TIMES: makes and removes a file in a directory that is renamed.
+ * race kind FILE OTHER TO TIMES: renames FILE to TO and back while another process exchanges it for OTHER, which is no file.
+ *     Says whether that came to be TO.
+ * race link TO TIMES: makes the link TO while another process makes a file of that name and removes it. Says whether it was made.
  * Each prints how often what happened: on standard output only what no scheduling can change. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -196,6 +199,51 @@ static int full(const char *file, int times)
 	return 0;
 }
 
+static const char *kind(const char *file, const char *other, const char *to, int times)
+{
+	struct stat st;
+	const char *said = "kept";
+	pid_t swaps = fork();
+	while (!swaps)
+		renameat2(AT_FDCWD, file, AT_FDCWD, other, RENAME_EXCHANGE);
+	for (int i = 0; i < times; i++) {
+		count(rename(file, to));
+		if (lstat(to, &st))
+			continue;
+		if (!S_ISREG(st.st_mode)) {
+			said = "moved";
+			break;
+		}
+		renameat2(AT_FDCWD, to, AT_FDCWD, file, RENAME_NOREPLACE);
+	}
+	kill(swaps, SIGKILL);
+	waitpid(swaps, NULL, 0);
+	fprintf(stderr, "done %d, refused %d, missing %d\n", done, refused, missing);
+	return said;
+}
+
+static const char *put_link(const char *to, int times)
+{
+	const char *said = "kept";
+	pid_t other = fork();
+	while (!other) {
+		close(open(to, O_CREAT | O_WRONLY | O_EXCL, 0644));
+		unlink(to);
+	}
+	for (int i = 0; i < times; i++) {
+		long made = symlink("/", to);
+		if (!made) {
+			said = "made";
+			break;
+		}
+		count(errno == EEXIST ? 0 : made);
+	}
+	kill(other, SIGKILL);
+	waitpid(other, NULL, 0);
+	fprintf(stderr, "exists %d, refused %d\n", done, refused);
+	return said;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argv[1];
@@ -203,6 +251,12 @@ int main(int argc, char **argv)
 		first = argv[3];
 		second = argv[4];
 		bytes(argv[2], atoi(argv[5]));
+	} else if (!strcmp(what, "kind")) {
+		puts(kind(argv[2], argv[3], argv[4], atoi(argv[5])));
+		return 0;
+	} else if (!strcmp(what, "link")) {
+		puts(put_link(argv[2], atoi(argv[3])));
+		return 0;
 	} else if (!strcmp(what, "full")) {
 		return full(argv[2], atoi(argv[3]));
 	} else if (!strcmp(what, "swap")) {

@@ -1,0 +1,179 @@
+//! What moves along with a name: whatever is below a directory, where a link leads, who listens on a socket.
+//!
+//! Rules speak of paths, so nothing may be taken out of their hold, or put where they say that it may not come to be. That
+//! depends on what the name is of, and nothing holds a name: so it is looked at by who holds [`Names`] alone, and whatever
+//! gives a name to something that is no file holds it as well, together with others.
+#![forbid(unsafe_code)]
+
+use std::os::fd::AsFd;
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError, TryLockResult};
+use std::thread;
+use std::time::Duration;
+
+use super::cx::Cx;
+use super::entries::bare;
+use super::judge::{self, Refusal};
+use crate::policy::{Access, Decision, NetMode, State};
+use crate::report::{Subject, arguments};
+use crate::resolve::{CanonicalPath, Entry};
+use crate::sys::Errno;
+use crate::sys::fs::{self, Stat};
+use crate::tracee::Result;
+
+/// Names of all that is no file.
+#[derive(Debug, Default)]
+pub(crate) struct Names(RwLock<()>);
+
+/// Held by who gives a name, together with others, or by who looks first, alone.
+pub(super) struct Held<'s> {
+    _together: Option<RwLockReadGuard<'s, ()>>,
+    _alone: Option<RwLockWriteGuard<'s, ()>>,
+}
+
+impl Names {
+    /// Waits until names may be given, or looked at `alone`. `EBUSY` if somebody else's call does not end.
+    pub(super) fn hold<'s>(cx: &Cx<'s>, alone: bool) -> Result<Held<'s>> {
+        let names = &cx.supervisor.names.0;
+        let take = || match alone {
+            true => free(names.try_write()).map(|held| Held { _together: None, _alone: Some(held) }),
+            false => free(names.try_read()).map(|held| Held { _together: Some(held), _alone: None }),
+        };
+        if let Some(held) = take() {
+            return Ok(held);
+        }
+        cx.may_wait()?;
+        // In no queue: one call that a file system does not answer would hold up all that come later.
+        for turn in 0..1000 {
+            match turn {
+                0..100 => thread::yield_now(),
+                _ => thread::sleep(Duration::from_millis(1)),
+            }
+            if let Some(held) = take() {
+                cx.caller.check()?;
+                return Ok(held);
+            }
+        }
+        Err(Errno::EBUSY.into())
+    }
+}
+
+fn free<G>(lock: TryLockResult<G>) -> Option<G> {
+    match lock {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+/// Whether it can matter what moves from one place to the other.
+pub(super) fn depends_on_kind(policy: &State, from: &CanonicalPath, to: &CanonicalPath) -> bool {
+    let (from, to) = (from.bytes(), to.bytes());
+    let frees =
+        |decide: &dyn Fn(&[u8]) -> Decision| decide(from) != Decision::Allow && decide(to) == Decision::Allow;
+    [Access::Write, Access::Read].into_iter().any(|access| {
+        policy.deny_below(access, from).is_some()
+            || policy.deny_below(access, to).is_some()
+            || frees(&|path| policy.decide_path(access, path, None))
+            || frees(&|path| policy.decide_below(access, path, None))
+    }) || policy.network != NetMode::Off
+        && (policy.deny_unix_below(from).is_some()
+            || frees(&|path| policy.decide_unix(path))
+            || frees(&|path| policy.decide_unix_below(path)))
+}
+
+/// What is there now.
+fn look(entry: &Entry) -> Option<Stat> {
+    fs::lstat(entry.dir.as_fd(), &bare(entry)).ok()
+}
+
+/// Whether something can be below it.
+fn has_content(stat: &Option<Stat>) -> bool {
+    stat.as_ref().is_some_and(|stat| stat.is_dir() || stat.is_link())
+}
+
+/// Refuses to rename what takes something out of the hold of rules, or brings it to where they deny it.
+pub(super) fn keep(cx: &mut Cx<'_>, from: &Entry, to: &Entry, exchange: bool) -> Result<()> {
+    let (old, new) = (look(from), look(to));
+    anchor(cx, from, &old, exchange && has_content(&new))?;
+    anchor(cx, to, &new, has_content(&old))?;
+    content(cx, from, &old, to)?;
+    if exchange {
+        content(cx, to, &new, from)?;
+    }
+    // For the last time, after all that.
+    cx.caller.check()
+}
+
+/// Refuses to move or remove a directory above something that a deny rule names: the rule speaks of a path, and
+/// would lose its hold. `filled`: a directory or a link is put there, and with it whatever is below that: a write of
+/// what the rule names, even where nothing is there yet.
+pub(super) fn keep_anchors(cx: &mut Cx<'_>, entry: &Entry, filled: bool) -> Result<()> {
+    let policy = &cx.state()?.policy;
+    let named = |access| policy.deny_below(access, entry.path.bytes()).is_some();
+    match named(Access::Write) || named(Access::Read) {
+        true => anchor(cx, entry, &look(entry), filled),
+        false => Ok(()),
+    }
+}
+
+fn anchor(cx: &mut Cx<'_>, entry: &Entry, stat: &Option<Stat>, filled: bool) -> Result<()> {
+    let policy = &cx.state()?.policy;
+    let below =
+        |access| policy.deny_below(access, entry.path.bytes()).map(|rule| Refusal::by_rule(access, rule));
+    let write = below(Access::Write);
+    let fills = filled && write.is_some();
+    // What is not there, or has nothing below it, takes nothing along.
+    if !has_content(stat) && !fills {
+        return Ok(());
+    }
+    let Some(refusal) = write.or_else(|| below(Access::Read)) else { return Ok(()) };
+    let subject = Subject::Path(entry.path.bytes().to_vec());
+    let details = || ", which is above what a rule denies".to_owned();
+    cx.refuse(refusal, subject, details, Errno::EPERM)
+}
+
+/// What moves takes its content along: what may not be read or written where it was must not become so where it goes.
+fn content(cx: &mut Cx<'_>, from: &Entry, stat: &Option<Stat>, to: &Entry) -> Result<()> {
+    let Some(stat) = stat else { return Ok(()) };
+    let policy = cx.state()?.policy.clone();
+    for access in [Access::Write, Access::Read] {
+        let decide = |entry: &Entry| match stat.is_dir() {
+            true => policy.decide_below(access, entry.path.bytes(), None),
+            false => policy.decide_path(access, entry.path.bytes(), None),
+        };
+        if let (Some(refusal), Decision::Allow) = (judge::refusal(access, decide(from)), decide(to)) {
+            let subject = Subject::Path(from.path.bytes().to_vec());
+            let details = || format!(", whose content is denied, to {}", arguments::path(to.path.bytes()));
+            cx.refuse(refusal, subject, details, Errno::EPERM)?;
+        }
+    }
+    keep_sockets(cx, &from.path, stat, &to.path)
+}
+
+/// What may not be connected to by the name that it has must not get another one by which it may.
+pub(super) fn keep_sockets(
+    cx: &mut Cx<'_>,
+    from: &CanonicalPath,
+    stat: &Stat,
+    to: &CanonicalPath,
+) -> Result<()> {
+    let policy = cx.state()?.policy.clone();
+    let socket = stat.kind() == libc::S_IFSOCK;
+    if policy.network == NetMode::Off || !socket && !stat.is_dir() {
+        return Ok(());
+    }
+    let decide = |path: &CanonicalPath| match socket {
+        true => policy.decide_unix(path.bytes()),
+        false => policy.decide_unix_below(path.bytes()),
+    };
+    if let (Decision::Deny { rule, .. }, Decision::Allow) = (decide(from), decide(to)) {
+        let own = rule.is_none() && socket && cx.is_bound_inside(from, stat);
+        return if own { Ok(()) } else { cx.refuse_name(from, ", which may not be connected to", rule) };
+    }
+    match policy.deny_unix_below(from.bytes()) {
+        Some(rule) if !socket => {
+            cx.refuse_name(from, ", which is above sockets that a rule denies", Some(rule))
+        }
+        _ => Ok(()),
+    }
+}
