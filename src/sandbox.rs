@@ -198,6 +198,7 @@ impl SandboxBuilder {
                 || self.arm_read
                 || state.mentions_read(),
             network: open || state.network != NetMode::Off,
+            sockets: state.network != NetMode::Off && state.mentions_sockets(),
             // The kernel does not say what it would have refused.
             signal: self.dry_run || self.without_scopes || !broker::scopes_signals(),
             shared_memory: state.shared_memory_writable,

@@ -74,6 +74,10 @@ fn a_socket_that_rules_deny_gets_no_other_name() {
         let lifted = [&rules[..], &["denylist/network/connect-unix:DIR/agent-*/***"]].concat();
         moves(Some(&lifted), old, new, way, to).expect(&[&native.lines[0], "ok"]).violations(0);
     }
+    // Also where nothing else is mediated, in a sandbox that is locked from the start.
+    let alone = [LOCAL, "denylist/network/connect+unix:DIR/agent-*/***", "core/trace/magic_lock:on"];
+    let said = moves(Some(&alone), "agent-1/s", "own/s", "ln", "own/s");
+    said.expect(&["EPERM", "ENOENT"]).violations(1);
     // A rule about one name in it only.
     let one = "denylist/network/connect+unix:DIR/agent-*/s";
     let said = moves(Some(&[LOCAL, WRITE, rules[2], one]), "agent-1", "own/d", "mv", "own/d/s");
@@ -97,6 +101,25 @@ fn a_socket_that_no_rule_allows_gets_no_name_that_one_does() {
         assert_ne!(said.lines[1], "ok", "{said:?}");
         said.violations(1);
     }
+    // A directory, by which the socket in it gets the one name that is allowed; and by a pattern.
+    for rule in ["own/d/s", "own/**/s"] {
+        let rule = format!("allowlist/network/connect+unix:DIR/{rule}");
+        let said = moves(Some(&[DENY, WRITE, rules[2], &rule]), "other", "own/d", "mv", "own/d/s");
+        said.expect(&["EPERM", "ENOENT"]).violations(1).reports("connect+unix:");
+    }
+    // The rule that is named is the one that helps.
+    let more = [&rules[..], &["allowlist/network/connect+unix:DIR/other/s"]].concat();
+    moves(Some(&more), "other", "own/d", "mv", "own/d/s").expect(&["ok", "ok"]).violations(0);
+    // One without sockets moves as ever.
+    let text = r"
+os.chdir(A[0]); os.makedirs('new/below'); open('new/below/file', 'w').close(); say(os.rename, 'new', 'own/new')
+say(os.rename, 'own/new', 'own/newer')
+";
+    let sockets = Sockets::new();
+    let path = sockets.path();
+    let filled: Vec<String> = rules.iter().map(|rule| rule.replace("DIR", &path)).collect();
+    let filled: Vec<&str> = filled.iter().map(String::as_str).collect();
+    inside(&filled, text, &[&path]).expect(&["ok", "ok"]).violations(0);
     // One's own may be made under another name first.
     let text = r"
 os.chdir(A[0]); s = socket.socket(socket.AF_UNIX); s.bind('own.new'); s.listen(); say(os.rename, 'own.new', 'own/s')

@@ -259,10 +259,8 @@ pub(super) fn link(cx: &mut Cx<'_>) -> Result<Answer> {
         for access in [Access::Write, Access::Read].into_iter().filter(|_| !object.stat.is_dir()) {
             cx.may(access, &object, || format!(", for {}", arguments::path(entry.path.bytes())))?;
         }
-        if let Place::At(path) = &object.place
-            && !object.stat.is_dir()
-        {
-            moves::keep_sockets(cx, path, &object.stat, &entry.path)?;
+        if let Place::At(path) = &object.place {
+            moves::keep_socket(cx, path.bytes(), &object.stat, entry.path.bytes())?;
         }
         let _held = Names::hold(cx, false)?;
         if object.stat.is_link() {

@@ -201,8 +201,8 @@ impl Cx<'_> {
     }
 
     /// Whether a unix socket of the sandbox has this name.
-    pub(crate) fn is_bound_inside(&self, path: &CanonicalPath, file: &Stat) -> bool {
-        let address = Address::Unix(path.bytes().to_vec());
+    pub(crate) fn is_bound_inside(&self, path: &[u8], file: &Stat) -> bool {
+        let address = Address::Unix(path.to_vec());
         let owner = |kind| self.supervisor.bound.owner(self.worker.diag(), kind, &address, Some(file.id.1));
         [libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_SEQPACKET]
             .into_iter()
@@ -246,18 +246,13 @@ impl Cx<'_> {
 
     /// Refuses to give a unix socket, or what is in a directory, a name by which it may be connected to though it may not be
     /// by the one that it has.
-    pub(crate) fn refuse_name(
-        &mut self,
-        path: &CanonicalPath,
-        details: &str,
-        rule: Option<Arc<str>>,
-    ) -> Result<()> {
+    pub(crate) fn refuse_name(&mut self, path: &[u8], details: &str, rule: Option<Arc<str>>) -> Result<()> {
         let hint = match &rule {
             Some(rule) => Some(State::without_hint(rule)),
-            None => State::allow_hint_net(NetOp::Connect, &Address::Unix(path.bytes().to_vec())),
+            None => State::allow_hint_net(NetOp::Connect, &Address::Unix(path.to_vec())),
         };
-        let arguments = [&arguments::path(path.bytes()), details].concat();
-        let subject = Subject::Path(path.bytes().to_vec());
+        let arguments = [&arguments::path(path), details].concat();
+        let subject = Subject::Path(path.to_vec());
         self.report(AccessKind::Connect, subject, arguments, Errno::EPERM, rule, hint)?;
         if self.supervisor.options.dry_run { Ok(()) } else { Err(Errno::EPERM.into()) }
     }

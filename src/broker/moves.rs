@@ -20,6 +20,9 @@ use crate::sys::Errno;
 use crate::sys::fs::{self, Stat};
 use crate::tracee::Result;
 
+/// A directory with more than this in it moves to where sockets may be connected to only if nothing can be in it.
+const MOST: usize = 65_536;
+
 /// Names of all that is no file.
 #[derive(Debug, Default)]
 pub(crate) struct Names(RwLock<()>);
@@ -78,7 +81,7 @@ pub(super) fn depends_on_kind(policy: &State, from: &CanonicalPath, to: &Canonic
     }) || policy.network != NetMode::Off
         && (policy.deny_unix_below(from).is_some()
             || frees(&|path| policy.decide_unix(path))
-            || frees(&|path| policy.decide_unix_below(path)))
+            || policy.decide_unix_below(from) != Decision::Allow && policy.can_allow_unix_below(to))
 }
 
 /// What is there now.
@@ -147,33 +150,49 @@ fn content(cx: &mut Cx<'_>, from: &Entry, stat: &Option<Stat>, to: &Entry) -> Re
             cx.refuse(refusal, subject, details, Errno::EPERM)?;
         }
     }
-    keep_sockets(cx, &from.path, stat, &to.path)
+    match stat.is_dir() {
+        true => keep_sockets_below(cx, from, to.path.bytes()),
+        false => keep_socket(cx, from.path.bytes(), stat, to.path.bytes()),
+    }
 }
 
 /// What may not be connected to by the name that it has must not get another one by which it may.
-pub(super) fn keep_sockets(
-    cx: &mut Cx<'_>,
-    from: &CanonicalPath,
-    stat: &Stat,
-    to: &CanonicalPath,
-) -> Result<()> {
-    let policy = cx.state()?.policy.clone();
-    let socket = stat.kind() == libc::S_IFSOCK;
-    if policy.network == NetMode::Off || !socket && !stat.is_dir() {
+pub(super) fn keep_socket(cx: &mut Cx<'_>, from: &[u8], stat: &Stat, to: &[u8]) -> Result<()> {
+    let policy = &cx.state()?.policy;
+    if policy.network == NetMode::Off || stat.kind() != libc::S_IFSOCK {
         return Ok(());
     }
-    let decide = |path: &CanonicalPath| match socket {
-        true => policy.decide_unix(path.bytes()),
-        false => policy.decide_unix_below(path.bytes()),
+    let (Decision::Deny { rule, .. }, Decision::Allow) = (policy.decide_unix(from), policy.decide_unix(to))
+    else {
+        return Ok(());
     };
-    if let (Decision::Deny { rule, .. }, Decision::Allow) = (decide(from), decide(to)) {
-        let own = rule.is_none() && socket && cx.is_bound_inside(from, stat);
-        return if own { Ok(()) } else { cx.refuse_name(from, ", which may not be connected to", rule) };
+    if rule.is_none() && cx.is_bound_inside(from, stat) {
+        return Ok(());
     }
-    match policy.deny_unix_below(from.bytes()) {
-        Some(rule) if !socket => {
-            cx.refuse_name(from, ", which is above sockets that a rule denies", Some(rule))
-        }
-        _ => Ok(()),
+    cx.refuse_name(from, ", which may not be connected to", rule)
+}
+
+/// The same of all sockets below a directory; and it must not be taken from above sockets that a rule names.
+fn keep_sockets_below(cx: &mut Cx<'_>, from: &Entry, to: &[u8]) -> Result<()> {
+    let policy = cx.state()?.policy.clone();
+    if policy.network == NetMode::Off {
+        return Ok(());
     }
+    let dir = from.path.bytes();
+    if let Some(rule) = policy.deny_unix_below(dir) {
+        return cx.refuse_name(dir, ", which is above sockets that a rule denies", Some(rule));
+    }
+    if policy.decide_unix_below(dir) == Decision::Allow || !policy.can_allow_unix_below(to) {
+        return Ok(());
+    }
+    let mut sockets = Vec::new();
+    let whole = fs::sockets_below(from.dir.as_fd(), &bare(from), MOST, |path, stat| {
+        sockets.push((path.to_vec(), *stat));
+    });
+    if whole.is_err() {
+        // Nobody can say what may come to be connected to.
+        return cx.refuse_name(dir, ", which cannot be searched for sockets", None);
+    }
+    let below = |dir: &[u8], path: &[u8]| [dir, b"/", path].concat();
+    sockets.iter().try_for_each(|(path, stat)| keep_socket(cx, &below(dir, path), stat, &below(to, path)))
 }

@@ -116,9 +116,10 @@ pub(crate) enum Class {
     Network,
     /// Calls that change what the caller's umask is; needed with `Write`, `Read` or `Network`.
     Umask,
-    /// Calls that change the file system and would also get round a rule on reading: `open` for reading
-    /// and writing, a new name (`link`, `rename`) for a file that must not be read.
+    /// Calls that change the file system and would also get round a rule on reading: `open` for reading and writing.
     WriteOrRead,
+    /// New names (`link`, `rename`), which would get round rules on writing, on reading, and on unix sockets.
+    Name,
     /// `bind`: an address, and a new name in the file system where the address is one.
     Bind,
     /// Signals; only where the second lock does not keep them in the tree (before Linux 6.12).
@@ -145,6 +146,8 @@ pub(crate) struct Shape {
     pub(crate) exec: bool,
     /// See [`Class::Network`].
     pub(crate) network: bool,
+    /// Rules on unix sockets speak of their paths.
+    pub(crate) sockets: bool,
     /// See [`Class::Signal`].
     pub(crate) signal: bool,
     /// See [`Class::SharedMemory`].
@@ -164,6 +167,7 @@ impl Shape {
             Class::Network => self.network,
             Class::Umask => self.write || self.read || self.network,
             Class::WriteOrRead => self.write || self.read,
+            Class::Name => self.write || self.read || self.sockets,
             Class::Bind => self.network || self.write,
             Class::Signal => self.signal,
             Class::Always => true,

@@ -326,6 +326,11 @@ impl State {
         !self.lists.resume.rules().is_empty()
     }
 
+    /// Whether a rule says which unix sockets may be connected to by their paths.
+    pub(crate) fn mentions_sockets(&self) -> bool {
+        self.lists.connect.rules().iter().any(|rule| rule.pattern.unix_path().is_some())
+    }
+
     /// Whether read sandboxing is on or has rules.
     pub(crate) fn mentions_read(&self) -> bool {
         self.mentions(Access::Read)
@@ -436,6 +441,18 @@ impl State {
     /// Decides about whatever sockets may come to be in `dir`, at any depth, as [`State::decide_below`] about files.
     pub(crate) fn decide_unix_below(&self, dir: &[u8]) -> Decision {
         self.decide_unix(&below(dir))
+    }
+
+    /// Whether a socket at or below `dir` can be allowed to be connected to. A `true` can be wrong.
+    pub(crate) fn can_allow_unix_below(&self, dir: &[u8]) -> bool {
+        let touches = |pattern: &PathPattern| !self.case_sensitive || pattern.can_touch(dir);
+        self.decide_unix_below(dir) == Decision::Allow
+            || self
+                .lists
+                .connect
+                .rules()
+                .iter()
+                .any(|rule| rule.action == Action::Allow && rule.pattern.unix_path().is_some_and(touches))
     }
 
     /// The literal paths that rules allow, each the whole rule or the directory of a tree, the last rule first.

@@ -5,6 +5,8 @@ use std::cell::{Cell, OnceCell};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use nix::dir::Type;
+
 use super::{CallerFd, Errno, Pid, Result, check, unit};
 
 /// Resolution that follows no link of any kind: what the broker uses on pinned directories.
@@ -584,4 +586,49 @@ pub(crate) fn is_empty_dir(dir: BorrowedFd<'_>, name: &CStr) -> bool {
     let Ok(fd) = openat2(dir, name, flags, 0, NO_LINKS) else { return true };
     let Ok(mut listing) = nix::dir::Dir::from_fd(fd) else { return true };
     listing.iter().take(3).count() <= 2
+}
+
+/// The sockets below the directory `name` in `dir`: the path of each from there, and what it is. `E2BIG` if there are more
+/// entries than `most`, `EACCES` if not all may be read.
+pub(crate) fn sockets_below(
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    most: usize,
+    mut each: impl FnMut(&[u8], &Stat),
+) -> Result<()> {
+    let flags = (libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW) as u64;
+    let top = openat2(dir, name, flags, 0, NO_LINKS)?;
+    let mut todo = vec![Vec::new()];
+    let mut seen = 0;
+    while let Some(path) = todo.pop() {
+        let below = if path.is_empty() { c".".to_owned() } else { c_string(&path)? };
+        let mut listing = nix::dir::Dir::from_fd(openat2(borrow(&top), &below, flags, 0, NO_LINKS)?)?;
+        for entry in listing.iter() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            seen += 1;
+            if seen > most {
+                return Err(Errno::E2BIG);
+            }
+            let path = if path.is_empty() { name.to_vec() } else { [&path, &b"/"[..], name].concat() };
+            // Not every file system says what it is.
+            let stat = match entry.file_type() {
+                Some(Type::Socket) | None => lstat(borrow(&top), &c_string(&path)?)?,
+                Some(Type::Directory) => {
+                    todo.push(path);
+                    continue;
+                }
+                Some(_) => continue,
+            };
+            match stat.kind() {
+                libc::S_IFDIR => todo.push(path),
+                libc::S_IFSOCK => each(&path, &stat),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }

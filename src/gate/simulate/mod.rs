@@ -31,6 +31,7 @@ fn shapes() -> impl Iterator<Item = Shape> {
         read: bits & 4 != 0,
         exec: bits & 8 != 0,
         network: bits & 16 != 0,
+        sockets: bits % 7 > 3,
     })
 }
 
@@ -40,6 +41,7 @@ const NOTHING: Shape = Shape {
     read: false,
     exec: false,
     network: false,
+    sockets: false,
     signal: false,
     shared_memory: false,
     file_control: false,
@@ -50,6 +52,7 @@ const EVERYTHING: Shape = Shape {
     read: true,
     exec: true,
     network: true,
+    sockets: true,
     signal: true,
     shared_memory: true,
     file_control: true,

@@ -77,20 +77,16 @@ pub(super) static ROWS: &[Row] = &[
     Row::notify("rmdir", Class::Write, Call::new(Op::Rmdir, At::path(0))),
     Row::notify("unlink", Class::Write, Call::new(Op::Unlink, At::path(0))),
     Row::notify("unlinkat", Class::Write, Call::new(Op::Unlink, At::dirfd(0, 1)).flags(2)),
-    // New names, under which another rule on reading would hold.
-    Row::notify("rename", Class::WriteOrRead, Call::new(Op::Rename, At::path(0)).to(At::path(1))),
-    Row::notify("renameat", Class::WriteOrRead, Call::new(Op::Rename, At::dirfd(0, 1)).to(At::dirfd(2, 3))),
+    // New names, under which other rules would hold.
+    Row::notify("rename", Class::Name, Call::new(Op::Rename, At::path(0)).to(At::path(1))),
+    Row::notify("renameat", Class::Name, Call::new(Op::Rename, At::dirfd(0, 1)).to(At::dirfd(2, 3))),
     Row::notify(
         "renameat2",
-        Class::WriteOrRead,
+        Class::Name,
         Call::new(Op::Rename, At::dirfd(0, 1)).to(At::dirfd(2, 3)).flags(4),
     ),
-    Row::notify("link", Class::WriteOrRead, Call::new(Op::Link, At::path(0)).to(At::path(1))),
-    Row::notify(
-        "linkat",
-        Class::WriteOrRead,
-        Call::new(Op::Link, At::dirfd(0, 1)).to(At::dirfd(2, 3)).flags(4),
-    ),
+    Row::notify("link", Class::Name, Call::new(Op::Link, At::path(0)).to(At::path(1))),
+    Row::notify("linkat", Class::Name, Call::new(Op::Link, At::dirfd(0, 1)).to(At::dirfd(2, 3)).flags(4)),
     // Contents. What takes a descriptor (ftruncate, fallocate, write) needs one that was opened for writing.
     Row::notify("truncate", Class::Write, Call::new(Op::Truncate, At::path(0)).value(1)),
     Row::notify("truncate64", Class::Write, Call::new(Op::Truncate64, At::path(0)).value(1)),

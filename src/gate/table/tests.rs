@@ -196,8 +196,12 @@ fn writers_are_mediated() {
         let rows: Vec<_> = rows().filter(|row| row.name == name).collect();
         assert!(!rows.is_empty(), "{name}");
         for row in rows {
-            let mediated =
-                |action| matches!(action, Action::Notify(Class::Write | Class::WriteOrRead | Class::Bind));
+            let mediated = |action| {
+                matches!(
+                    action,
+                    Action::Notify(Class::Write | Class::WriteOrRead | Class::Name | Class::Bind)
+                )
+            };
             assert!(actions(row).any(mediated), "{name}");
         }
     }
