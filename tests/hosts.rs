@@ -343,3 +343,68 @@ subprocess.run('ip route add default via 192.0.2.9 dev a0'.split(), check=True);
     assert_eq!(inside.stdout, "ECONNREFUSED\n".repeat(3) + "1\n1\n", "{inside:#?}");
     violations(&inside, 3);
 }
+
+/// An address of the host's own is here also by its interface: a server answers where a question came in
+/// (`IP_PKTINFO`), and link-local addresses are always of an interface.
+///
+/// Seen to fail with whatever is to leave by an interface taken to leave.
+#[test]
+fn an_own_address_is_here_by_its_interface() {
+    if !has("ip") {
+        return;
+    }
+    let env = Env::new();
+    let text = r"
+link = socket.if_nametoindex('a0'); info = struct.pack('=I4s4s', link, socket.inet_aton('192.0.2.1'), bytes(4))
+def pair(family, name): s, t = udp(family), udp(family); s.bind(name); t.bind(name); t.settimeout(10); return s, t
+s, t = pair(2, ('192.0.2.1', 0)); say(s.sendmsg, [b'x'], [(0, 8, info)], 0, t.getsockname()); say(t.recv, 9)
+s, t = pair(10, ('fe80::77', 0, 0, link)); say(s.sendto, b'x', t.getsockname()); say(t.recv, 9)
+";
+    let outer = r"
+import subprocess
+subprocess.run('ip addr add fe80::77/64 dev a0 nodad'.split(), check=True); subprocess.run(A)
+";
+    let python = ["python3".to_owned(), "-c".into(), [PRELUDE, text].concat()];
+    let Some(native) = here(script(&env, &[], outer).args(&python)) else { return };
+    assert_eq!(native.stdout, "1\nb'x'\n".repeat(2));
+    let binds = ["allowlist/network/bind+ANY", "allowlist/network/bind+ANY6"];
+    let rules = ["-m", DENY, "-m", binds[0], "-m", binds[1], "--"];
+    let inside = here(script(&env, &[], outer).arg(common::sydbox()).args(rules).args(&python)).unwrap();
+    assert_eq!(inside.stdout, native.stdout, "{inside:#?}");
+    violations(&inside, 0);
+}
+
+/// Sockets of another network namespace, which were handed in: there the same address is somebody else's.
+///
+/// Seen to fail without the comparison in `Way::leaves`.
+#[test]
+fn a_socket_of_another_namespace_is_elsewhere() {
+    if !has("ip") {
+        return;
+    }
+    let env = Env::new();
+    let text = r"
+tcp_port = int(A[0]); l = socket.create_server(('127.0.0.1', tcp_port)); a = udp(socket.AF_UNIX); a.bind('\0elsewhere')
+say(socket.socket(fileno=int(A[1])).connect, ('127.0.0.1', tcp_port)); say(tcp, ('127.0.0.1', tcp_port))
+say(socket.socket(fileno=int(A[2])).connect, '\0elsewhere'); say(udp(socket.AF_UNIX).connect, '\0elsewhere')
+";
+    let outer = r"
+import subprocess
+here = os.open('/proc/self/ns/net', os.O_RDONLY); check(libc.unshare(0x40000000)); subprocess.run('ip link set lo up'.split(), check=True)
+l = socket.create_server(('127.0.0.1', 0)); c = socket.socket(); c.set_inheritable(True)
+a = udp(socket.AF_UNIX); a.bind('\0elsewhere'); b = udp(socket.AF_UNIX); b.set_inheritable(True)
+check(libc.setns(here, 0)); fds = [str(l.getsockname()[1]), str(c.fileno()), str(b.fileno())]
+subprocess.run(A + fds, close_fds=False)
+";
+    let python = ["python3".to_owned(), "-c".into(), [PRELUDE, text].concat()];
+    let Some(native) = here(script(&env, &[], outer).args(&python)) else { return };
+    assert_eq!(native.stdout, "ok\n".repeat(4));
+    let (bind, name) = ("allowlist/network/bind+LOOPBACK", "allowlist/network/bind+unix-abstract:");
+    let rules = ["-m", DENY, "-m", bind, "-m", name, "--"];
+    let inside = here(script(&env, &[], outer).arg(common::sydbox()).args(rules).args(&python)).unwrap();
+    assert_eq!(inside.stdout, "ECONNREFUSED\nok\n".repeat(2), "{inside:#?}");
+    assert!(inside.stderr.contains(", in another network namespace) = ECONNREFUSED"), "{inside:#?}");
+    let local = ["-m", "core/sandbox/network:local", "--"];
+    let inside = here(script(&env, &[], outer).arg(common::sydbox()).args(local).args(&python)).unwrap();
+    assert_eq!(inside.stdout, "ECONNREFUSED\nok\nok\nok\n", "{inside:#?}");
+}

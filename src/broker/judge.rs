@@ -16,7 +16,7 @@ use crate::policy::{Access, Address, Decision, NetMode, NetOp, OnViolation, Stat
 use crate::report::{AccessKind, Subject, Violation, arguments};
 use crate::resolve::{CanonicalPath, Object, Place, process_of};
 use crate::sys::fs::Stat;
-use crate::sys::{CallerFd, Errno, Pid};
+use crate::sys::{CallerFd, Errno, Pid, route};
 use crate::tracee::Result;
 
 /// One end of a socket, to be judged.
@@ -26,10 +26,21 @@ pub(crate) struct End<'a> {
     pub(crate) kind: i32,
     /// The address.
     pub(crate) address: &'a Address,
-    /// The inode that the address leads to, if it is a path that exists.
-    pub(crate) file: Option<u64>,
-    /// It is reached by an interface that was named: even an address of this machine is then somebody else's.
-    pub(crate) leaves: bool,
+    /// What the address leads to, if it is a path that exists: file system and inode.
+    pub(crate) file: Option<(u64, u64)>,
+    /// Even an address of this machine can then be somebody else's.
+    pub(crate) leaves: Leaves,
+}
+
+/// Whether what is sent leaves this machine, whatever the address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaves {
+    /// As the address says.
+    No,
+    /// By this interface, which was named, unless the address is one of its own.
+    By(u32),
+    /// From another network namespace.
+    Elsewhere,
 }
 
 /// A refusal, before it is known whether the kernel would have refused as well.
@@ -159,7 +170,12 @@ impl Cx<'_> {
         let End { kind, address, file, leaves } = *end;
         let gone = Cell::new(false);
         let is_bound = |address: &Address| {
-            if leaves {
+            let near = match leaves {
+                Leaves::No => true,
+                Leaves::By(link) => is_own_by(link, address),
+                Leaves::Elsewhere => false,
+            };
+            if !near {
                 return false;
             }
             let owner = supervisor.bound.owner(self.worker.diag(), kind, address, file);
@@ -167,8 +183,9 @@ impl Cx<'_> {
             owner == Owner::Ours
         };
         // Rules for loopback are not about the machine that has it for its own.
-        let astray =
-            leaves && address.is_loopback() && matches!(policy.network, NetMode::Deny | NetMode::Local);
+        let astray = leaves != Leaves::No
+            && address.is_loopback()
+            && matches!(policy.network, NetMode::Deny | NetMode::Local);
         let decision = match astray {
             true => Decision::Deny { rule: None, reported: true },
             false => policy.decide_net(op, address, &is_bound),
@@ -182,10 +199,12 @@ impl Cx<'_> {
         });
         if reported && (natural.is_none() || raise) {
             let text = address.to_string();
-            let arguments = arguments::socket(
-                fd.0,
-                &[text.as_str(), if leaves { ", by an interface" } else { "" }].concat(),
-            );
+            let way = match leaves {
+                Leaves::No => "",
+                Leaves::By(_) => ", by an interface",
+                Leaves::Elsewhere => ", in another network namespace",
+            };
+            let arguments = arguments::socket(fd.0, &[text.as_str(), way].concat());
             let hint = if astray { None } else { State::allow_hint_net(op, address) };
             let subject = Subject::Addr(text);
             let access = match op {
@@ -203,7 +222,7 @@ impl Cx<'_> {
     /// Whether a unix socket of the sandbox has this name.
     pub(crate) fn is_bound_inside(&self, path: &[u8], file: &Stat) -> bool {
         let address = Address::Unix(path.to_vec());
-        let owner = |kind| self.supervisor.bound.owner(self.worker.diag(), kind, &address, Some(file.id.1));
+        let owner = |kind| self.supervisor.bound.owner(self.worker.diag(), kind, &address, Some(file.id));
         [libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_SEQPACKET]
             .into_iter()
             .any(|kind| owner(kind) == Owner::Ours)
@@ -297,6 +316,11 @@ impl Cx<'_> {
         supervisor.options.sink().violation(&violation);
         tgid
     }
+}
+
+/// Whether what is sent by the interface to this address comes to this machine.
+fn is_own_by(link: u32, address: &Address) -> bool {
+    address.ip_target().is_some_and(|(addr, _)| route::is_own(link, addr).unwrap_or(false))
 }
 
 /// What a pinned object is called in a report.

@@ -79,6 +79,7 @@ fn perform(cx: &mut Cx<'_>, op: Op) -> Result<Answer> {
         Op::Bind => net::bind(cx),
         Op::Connect => net::connect(cx),
         Op::Listen => net::listen(cx),
+        Op::Setsockopt => net::share(cx),
         Op::Sendto => net::sendto(cx),
         Op::Sendmsg => net::sendmsg(cx),
         Op::Sendmmsg => net::sendmmsg(cx),

@@ -415,6 +415,8 @@ pub(crate) enum Op {
     Connect,
     /// `listen`: at.dirfd = the socket.
     Listen,
+    /// `setsockopt` of `SO_REUSEADDR` and `SO_REUSEPORT`: at.dirfd = the socket.
+    Setsockopt,
     /// `sendto`: at.dirfd = the socket; value = pointer to the data (length, flags, address, its length follow).
     Sendto,
     /// `sendmsg`: at.dirfd = the socket; value = pointer to the `msghdr`; flags.

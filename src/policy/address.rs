@@ -74,6 +74,11 @@ impl Address {
         self.ip().map(|(addr, port)| (Self::target(addr, NetOp::Connect), port))
     }
 
+    /// The IP address and port that a socket with this address is bound to, if it has them.
+    pub(crate) fn bound_at(&self) -> Option<(IpAddr, u16)> {
+        self.ip().map(|(addr, port)| (Self::target(addr, NetOp::Bind), port))
+    }
+
     /// Whether it is one of IP that is this machine's wherever it is used.
     pub(crate) fn is_loopback(&self) -> bool {
         self.ip_target().is_some_and(|(addr, _)| addr.is_loopback())
@@ -90,6 +95,14 @@ impl Address {
     pub(crate) fn scope(&self) -> u32 {
         match self {
             Self::Inet6 { scope, .. } => *scope,
+            _ => 0,
+        }
+    }
+
+    /// The link that it is an address of; 0 for all. The same address on another link is another host's.
+    pub(crate) fn link(&self) -> u32 {
+        match self {
+            Self::Inet6 { addr, scope, .. } if addr.is_unicast_link_local() => *scope,
             _ => 0,
         }
     }
@@ -111,10 +124,8 @@ impl Address {
             return self == bound;
         };
         let (to, at) = (Self::target(to, NetOp::Connect), Self::target(at, NetOp::Bind));
-        // The same address on another link is another host's.
-        let link = matches!(to, IpAddr::V6(to) if to.is_unicast_link_local());
         to_port == at_port
-            && (!link || self.scope() == bound.scope())
+            && self.link() == bound.link()
             && (to == at
                 || match at {
                     IpAddr::V4(at) => at.is_unspecified() && to.is_ipv4() && to.is_loopback(),

@@ -35,6 +35,8 @@ pub(crate) struct Diag {
     socket: OwnedFd,
     /// The number of the last request: an answer to another one is none.
     sequence: Cell<u32>,
+    /// Part of an answer may still be there.
+    stale: Cell<bool>,
     /// Whether TCP, UDP and unix sockets can be asked about: each is a module of its own.
     tcp: bool,
     udp: bool,
@@ -52,7 +54,14 @@ impl Diag {
     /// Opens one, and looks what it can be asked.
     pub(crate) fn open() -> Result<Self> {
         let socket = net::socket(libc::AF_NETLINK, libc::SOCK_RAW, NETLINK_SOCK_DIAG)?;
-        let mut diag = Self { socket, sequence: Cell::new(0), tcp: false, udp: false, unix: false };
+        let mut diag = Self {
+            socket,
+            sequence: Cell::new(0),
+            stale: Cell::new(false),
+            tcp: false,
+            udp: false,
+            unix: false,
+        };
         diag.tcp = diag.lists(&inet(libc::IPPROTO_TCP, 0, [IpAddr::V4(0.into()); 2], [0; 2], 0))?;
         diag.udp = diag.lists(&inet(libc::IPPROTO_UDP, 0, [IpAddr::V4(0.into()); 2], [0; 2], 0))?;
         diag.unix = diag.lists(&unix(0, 0, 0))?;
@@ -72,17 +81,21 @@ impl Diag {
         self.ask(&request, |answer| word64(answer, INET_COOKIE))
     }
 
-    /// The cookies of all datagram sockets that may hear who talks to this address, also of those that only do so once
-    /// others are gone, or hear one peer alone. `EOPNOTSUPP` where the kernel cannot tell.
-    pub(crate) fn all_who(&self, at: IpAddr, port: u16) -> Result<Vec<u64>> {
-        if !self.udp {
-            return Err(Errno::EOPNOTSUPP);
-        }
+    /// The cookies of all sockets that may hear who talks to this address, also of those that only do so once others are gone,
+    /// or hear one peer alone. Of streams those that listen. `EOPNOTSUPP` where the kernel cannot tell, `EMSGSIZE` if they are too
+    /// many to be told at once.
+    pub(crate) fn all_who(&self, protocol: Protocol, at: IpAddr, port: u16) -> Result<Vec<u64>> {
+        const LISTEN: u32 = 1 << 10;
+        let (number, states) = match protocol {
+            Protocol::Tcp if self.tcp => (libc::IPPROTO_TCP, LISTEN),
+            Protocol::Udp if self.udp => (libc::IPPROTO_UDP, ANY_STATE),
+            _ => return Err(Errno::EOPNOTSUPP),
+        };
         let mut cookies = Vec::new();
         let families: [IpAddr; 2] = [IpAddr::V4(0.into()), IpAddr::V6(0.into())];
         // To IPv6 alone those of IPv4 are deaf.
         for nowhere in families.into_iter().filter(|family| at.is_ipv4() || family.is_ipv6()) {
-            let request = inet(libc::IPPROTO_UDP, ANY_STATE, [nowhere; 2], [port, 0], 0);
+            let request = inet(number, states, [nowhere; 2], [port, 0], 0);
             self.list(&request, |answer| {
                 if hears(answer, at) {
                     cookies.extend(word64(answer, INET_COOKIE));
@@ -125,19 +138,33 @@ impl Diag {
         }
     }
 
-    /// A request for a list, of which `each` entry is read.
+    /// A request for a list, of which `each` entry is read. All must come in one piece: what is closed between two of them
+    /// moves others to where the kernel has already been.
     fn list(&self, request: &[u8], mut each: impl FnMut(&[u8])) -> Result<()> {
         let mut buf = vec![0; PIECE];
         let sequence = self.say(request, (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16)?;
+        let mut filled = 0;
         loop {
             let mut piece = self.hear(&mut buf)?;
+            let mut entries = 0;
             while !piece.is_empty() {
                 let len = word32(piece, 0).map_or(0, |len| len as usize);
                 let message = piece.get(..len).ok_or(Errno::EBADMSG)?;
-                if let Some(end) = read(message, sequence)?.inspect_entry(&mut each) {
-                    return end;
+                match read(message, sequence)? {
+                    Said::Entry(body) => {
+                        each(body);
+                        entries += 1;
+                    }
+                    Said::End(end) => {
+                        self.stale.set(false);
+                        return end;
+                    }
                 }
                 piece = piece.get(len.next_multiple_of(4)..).unwrap_or_default();
+            }
+            filled += usize::from(entries > 0);
+            if filled > 1 {
+                return Err(Errno::EMSGSIZE);
             }
         }
     }
@@ -146,7 +173,9 @@ impl Diag {
     /// kernel said.
     fn talk<'b>(&self, request: &[u8], flags: u16, buf: &'b mut [u8]) -> Result<Result<&'b [u8]>> {
         let sequence = self.say(request, flags)?;
-        match read(self.hear(buf)?, sequence)? {
+        let said = read(self.hear(buf)?, sequence)?;
+        self.stale.set(false);
+        match said {
             Said::Entry(body) => Ok(Ok(body)),
             Said::End(end) => Ok(end.map(|()| &[][..])),
         }
@@ -163,6 +192,12 @@ impl Diag {
         message.extend_from_slice(&sequence.to_ne_bytes());
         message.extend_from_slice(&[0; 4]);
         message.extend_from_slice(request);
+        // What an answer that was given up has left.
+        let mut rest = [0; 1024];
+        while self.stale.get() {
+            self.stale.set(!matches!(self.hear(&mut rest), Err(Errno::EAGAIN)));
+        }
+        self.stale.set(true);
         send(self.socket.as_fd().as_raw_fd(), &message, MsgFlags::empty())?;
         Ok(sequence)
     }
@@ -179,19 +214,6 @@ enum Said<'b> {
     Entry(&'b [u8]),
     /// There is no more, or an error.
     End(Result<()>),
-}
-
-impl<'b> Said<'b> {
-    /// Reads an entry; an end is returned.
-    fn inspect_entry(self, each: &mut impl FnMut(&'b [u8])) -> Option<Result<()>> {
-        match self {
-            Self::Entry(body) => {
-                each(body);
-                None
-            }
-            Self::End(end) => Some(end),
-        }
-    }
 }
 
 /// Reads one message, which must be an answer to the request of this number.
@@ -211,7 +233,7 @@ fn read(message: &[u8], sequence: u32) -> Result<Said<'_>> {
     }
 }
 
-/// Whether the datagram socket of this entry may hear what is sent to the address.
+/// Whether the socket of this entry may hear what is sent to the address.
 fn hears(entry: &[u8], at: IpAddr) -> bool {
     let Some(bytes) =
         entry.get(INET_SOURCE..INET_SOURCE + 16).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok())
@@ -313,18 +335,19 @@ mod tests {
             let (tcp_port, udp_port) = (tcp.local_addr().unwrap().port(), udp.local_addr().unwrap().port());
             if diag.tcp {
                 assert_eq!(diag.who(Protocol::Tcp, at, tcp_port, 0), Ok(Some(cookie(&tcp))));
+                assert_eq!(diag.all_who(Protocol::Tcp, at, tcp_port), Ok(vec![cookie(&tcp)]));
                 drop(tcp);
                 assert_eq!(diag.who(Protocol::Tcp, at, tcp_port, 0), Ok(None));
             }
             if diag.udp {
                 assert_eq!(diag.who(Protocol::Udp, at, udp_port, 0), Ok(Some(cookie(&udp))));
-                assert_eq!(diag.all_who(at, udp_port), Ok(vec![cookie(&udp)]));
+                assert_eq!(diag.all_who(Protocol::Udp, at, udp_port), Ok(vec![cookie(&udp)]));
                 // Who is connected is heard by its peer alone.
                 udp.connect((at, 9)).unwrap();
                 assert_eq!(diag.who(Protocol::Udp, at, udp_port, 0), Ok(None));
-                assert_eq!(diag.all_who(at, udp_port), Ok(vec![cookie(&udp)]));
+                assert_eq!(diag.all_who(Protocol::Udp, at, udp_port), Ok(vec![cookie(&udp)]));
                 drop(udp);
-                assert_eq!(diag.all_who(at, udp_port), Ok(vec![]));
+                assert_eq!(diag.all_who(Protocol::Udp, at, udp_port), Ok(vec![]));
             }
         }
     }
@@ -334,12 +357,39 @@ mod tests {
         let diag = Diag::open().unwrap();
         let (Ok(all), true) = (UdpSocket::bind("[::]:0"), diag.udp) else { return };
         let port = all.local_addr().unwrap().port();
-        let heard = |at: &str| diag.all_who(at.parse().unwrap(), port).unwrap() == [cookie(&all)];
+        let heard =
+            |at: &str| diag.all_who(Protocol::Udp, at.parse().unwrap(), port).unwrap() == [cookie(&all)];
         assert!(heard("127.0.0.1") && heard("::1"));
         let Ok(six) = UdpSocket::bind("[::1]:0") else { return };
         let port = six.local_addr().unwrap().port();
-        assert_eq!(diag.all_who("127.0.0.1".parse().unwrap(), port), Ok(vec![]));
-        assert_eq!(diag.all_who("::1".parse().unwrap(), port), Ok(vec![cookie(&six)]));
+        assert_eq!(diag.all_who(Protocol::Udp, "127.0.0.1".parse().unwrap(), port), Ok(vec![]));
+        assert_eq!(diag.all_who(Protocol::Udp, "::1".parse().unwrap(), port), Ok(vec![cookie(&six)]));
+    }
+
+    /// A list that does not come at once is none, and what is left of it is no answer to the next question.
+    #[test]
+    fn too_many_to_be_told_at_once() {
+        let diag = Diag::open().unwrap();
+        let at: IpAddr = "127.0.0.1".parse().unwrap();
+        let first = sharing(0);
+        let port = first.local_addr().unwrap().port();
+        let others: Vec<UdpSocket> = (0..300).map(|_| sharing(port)).collect();
+        if !diag.udp {
+            return;
+        }
+        assert_eq!(diag.all_who(Protocol::Udp, at, port), Err(Errno::EMSGSIZE));
+        drop(others);
+        assert_eq!(diag.all_who(Protocol::Udp, at, port), Ok(vec![cookie(&first)]));
+    }
+
+    /// A datagram socket that lets its port be shared.
+    fn sharing(port: u16) -> UdpSocket {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, sockopt};
+        let none = SockFlag::empty();
+        let socket = nix::sys::socket::socket(AddressFamily::Inet, SockType::Datagram, none, None).unwrap();
+        setsockopt(&socket, sockopt::ReuseAddr, &true).unwrap();
+        bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, port)).unwrap();
+        socket.into()
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub(crate) mod net;
 pub(crate) mod outside;
 pub(crate) mod probe;
 pub(crate) mod process;
+pub(crate) mod route;
 pub(crate) mod seccomp;
 pub(crate) mod signals;
 

@@ -106,6 +106,14 @@ pub(crate) fn cookie(socket: BorrowedFd<'_>) -> Result<u64> {
     Ok(u64::from_ne_bytes(cookie))
 }
 
+/// The network namespace that it is in: `SO_NETNS_COOKIE`, Linux 5.14. `None` where the kernel does not say.
+pub(crate) fn namespace(socket: BorrowedFd<'_>) -> Option<u64> {
+    const SO_NETNS_COOKIE: i32 = 71;
+    let mut cookie = [0; 8];
+    getsockopt(socket, libc::SOL_SOCKET, SO_NETNS_COOKIE, &mut cookie).ok()?;
+    Some(u64::from_ne_bytes(cookie))
+}
+
 /// sendmsg(2), never with SIGPIPE: one piece of data, the destination and the ancillary data as raw bytes in the
 /// machine's own layout. What is empty is not given.
 pub(crate) fn sendmsg(

@@ -11,9 +11,9 @@ use std::os::fd::AsFd;
 
 use super::super::bound;
 use super::super::cx::{Answer, Cx};
-use super::super::judge::End;
+use super::super::judge::{End, Leaves};
 use super::address::{self, Meaning, Raw, Use};
-use super::{Socket, netlink, socket, spelling, unsafely};
+use super::{Socket, netlink, option, socket, spelling, unsafely};
 use crate::policy::{Address, NetOp};
 use crate::resolve::{self, Base, Entry};
 use crate::sys::{CallerFd, Errno, fs, net};
@@ -27,8 +27,8 @@ pub(in super::super) fn bind(cx: &mut Cx<'_>) -> Result<Answer> {
     let Some(fd) = cx.duplicate_of(cx.socket_number(), left)? else { return unsafely::judge(cx) };
     let socket = cx.socket(fd)?;
     let raw = Raw::read(&cx.caller, pointer, len)?;
-    let bound = match socket.meaning(&raw, Use::Bind)? {
-        Meaning::Path(path) => bind_path(cx, &socket, &path)?,
+    let (bound, file) = match socket.meaning(&raw, Use::Bind)? {
+        Meaning::Path(path) => bind_path(cx, &socket, &path)?.unzip(),
         meaning => {
             if let Meaning::Address(address) = meaning {
                 may_bind(cx, &socket, &address)?;
@@ -38,10 +38,10 @@ pub(in super::super) fn bind(cx: &mut Cx<'_>) -> Result<Answer> {
                 libc::AF_NETLINK => netlink::bind(cx, &socket, raw.bytes()),
                 _ => Ok(net::bind(socket.fd(), raw.bytes())?),
             })?;
-            address::own(&socket).ok().flatten()
+            (address::own(&socket).ok().flatten(), None)
         }
     };
-    learn(cx, &socket, bound)?;
+    learn(cx, &socket, bound, file)?;
     Ok(Answer::Value(0))
 }
 
@@ -65,7 +65,7 @@ pub(in super::super) fn listen(cx: &mut Cx<'_>) -> Result<Answer> {
     // Whoever connects sees who listens.
     cx.as_peer(|_| Ok(net::listen(socket.fd(), backlog)?))?;
     if binds {
-        learn(cx, &socket, address::own(&socket).ok().flatten())?;
+        learn(cx, &socket, address::own(&socket).ok().flatten(), None)?;
     }
     Ok(Answer::Value(0))
 }
@@ -76,7 +76,7 @@ fn may_bind(cx: &mut Cx<'_>, socket: &Socket<'_>, address: &Address) -> Result<(
     }
     let fd = cx.socket_number();
     // What has an address cannot get another.
-    cx.may_net(NetOp::Bind, &End { kind: socket.kind, address, file: None, leaves: false }, fd, || {
+    cx.may_net(NetOp::Bind, &End { kind: socket.kind, address, file: None, leaves: Leaves::No }, fd, || {
         matches!(address::own(socket), Ok(Some(_))).then_some(Errno::EINVAL)
     })
 }
@@ -90,11 +90,12 @@ pub(super) fn are_wanted(cx: &Cx<'_>) -> Result<bool> {
 /// Remembers the address that the kernel has chosen for a datagram socket when it connected or sent: whoever got the
 /// datagram answers there.
 pub(super) fn learn_chosen(cx: &Cx<'_>, socket: &Socket<'_>) -> Result<()> {
-    learn(cx, socket, address::own(socket).ok().flatten())
+    learn(cx, socket, address::own(socket).ok().flatten(), None)
 }
 
-/// Remembers what was bound, for `successful_bind`. Also while the mode allows everything: it may change.
-fn learn(cx: &Cx<'_>, socket: &Socket<'_>, bound: Option<Address>) -> Result<()> {
+/// Remembers what was bound, for `successful_bind`. Also while the mode allows everything: it may change. `file`: what a path
+/// has become, file system and inode.
+fn learn(cx: &Cx<'_>, socket: &Socket<'_>, bound: Option<Address>, file: Option<(u64, u64)>) -> Result<()> {
     let Some(mut address) = bound else { return Ok(()) };
     // A socket for ICMP has a number where others have a port.
     let protocol = net::socket_option(socket.fd(), libc::SO_PROTOCOL)?;
@@ -112,7 +113,7 @@ fn learn(cx: &Cx<'_>, socket: &Socket<'_>, bound: Option<Address>) -> Result<()>
     }
     let inode = fs::fstat(socket.fd())?.id.1 as u32;
     let learned = bound::Socket { cookie: net::cookie(socket.fd())?, inode, kind: socket.kind };
-    cx.supervisor.bound.learn(cx.worker.diag(), learned, address);
+    cx.supervisor.bound.learn(learned, address, file, || socket.is_inet() && option::shares(socket.fd()));
     Ok(())
 }
 
@@ -125,7 +126,8 @@ fn is_of_many(address: &Address) -> bool {
     }
 }
 
-fn bind_path(cx: &mut Cx<'_>, socket: &Socket<'_>, path: &CStr) -> Result<Option<Address>> {
+/// Binds to a path. Where that is, and which file it has become, unless that has already another name.
+fn bind_path(cx: &mut Cx<'_>, socket: &Socket<'_>, path: &CStr) -> Result<Option<(Address, (u64, u64))>> {
     let cwd = cx.caller.cwd()?;
     let base = Base::new(&cx.caller, CallerFd(libc::AT_FDCWD), path)?;
     cx.as_caller(|cx| {
@@ -133,7 +135,7 @@ fn bind_path(cx: &mut Cx<'_>, socket: &Socket<'_>, path: &CStr) -> Result<Option
         let address = Address::Unix(entry.path.bytes().to_vec());
         if !entry.fixed {
             let fd = cx.socket_number();
-            let end = End { kind: socket.kind, address: &address, file: None, leaves: false };
+            let end = End { kind: socket.kind, address: &address, file: None, leaves: Leaves::No };
             cx.may_net(NetOp::Bind, &end, fd, || cannot_be_made(&entry))?;
             cx.may_write(&entry.path, || ", a socket".to_owned(), |_| cannot_be_made(&entry))?;
         }
@@ -142,11 +144,12 @@ fn bind_path(cx: &mut Cx<'_>, socket: &Socket<'_>, path: &CStr) -> Result<Option
         // A name alone is the caller's own spelling.
         let keep =
             own_cwd && path.to_bytes().contains(&b'/') && spelling::may_be_kept(cx, path, &cwd, &entry)?;
-        if keep && cx.with_umask(|_| spelling::bind(socket, path, &cwd, &entry))? {
-            return Ok(spelling::is_there(&entry).then_some(address));
+        if !(keep && cx.with_umask(|_| spelling::bind(socket, path, &cwd, &entry))?) {
+            cx.with_umask(|_| bind_entry(socket, &entry, own_cwd))??;
         }
-        cx.with_umask(|_| bind_entry(socket, &entry, own_cwd))??;
-        Ok(Some(address))
+        let made =
+            fs::lstat(entry.dir.as_fd(), &entry.name).ok().filter(|stat| stat.kind() == libc::S_IFSOCK);
+        Ok(made.map(|made| (address, made.id)))
     })
 }
 

@@ -120,6 +120,9 @@ fn translate(cx: &Cx<'_>, socket: &Socket<'_>, items: &[Item<'_>]) -> Result<Con
                 control.push(item, &data);
                 introduced = true;
             }
+            (libc::SOL_SOCKET, libc::SO_MARK) if socket.is_inet() => {
+                return Err(refused(true, "SO_MARK", libc::SO_MARK).into());
+            }
             // Nobody looks at them.
             (SOL_IP | SOL_IPV6, _) if !is_heard(socket, item.level) => control.push(item, item.data),
             (SOL_IP, kind) if !IP_PASS.contains(&kind) => {

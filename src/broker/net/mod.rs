@@ -25,13 +25,14 @@ use std::sync::Once;
 pub(super) use bind::{bind, listen};
 pub(super) use connect::connect;
 pub(super) use multiplex::socketcall;
+pub(super) use option::share;
 pub(super) use send::{sendmmsg, sendmsg, sendto};
 pub(super) use socket::socket;
 
 use self::address::{Meaning, Raw, Use};
 use self::way::Way;
 use super::cx::Cx;
-use super::judge::End;
+use super::judge::{End, Leaves};
 use super::watch::Watched;
 use crate::gate::Op;
 use crate::policy::{Address, NetMode, NetOp};
@@ -161,7 +162,7 @@ impl<'a> Cx<'a> {
             Meaning::Nothing => {
                 // Where it is connected to was judged, but not by this interface.
                 match address::peer(socket).filter(|_| way.is_led()) {
-                    Some(peer) => self.may_talk(socket, &peer, None, true)?,
+                    Some(peer) => self.may_talk(socket, &peer, None, way.leaves(socket))?,
                     None => self.caller.check()?,
                 }
                 Ok(Destination { raw, _pinned: None })
@@ -182,7 +183,7 @@ impl<'a> Cx<'a> {
                             // Without a path there is no rule for it: the mode decides.
                             Place::Own | Place::Foreign => Address::Unix(Vec::new()),
                         };
-                        cx.may_talk(socket, &address, Some(object.stat.id.1), false)?;
+                        cx.may_talk(socket, &address, Some(object.stat.id), Leaves::No)?;
                     }
                     cx.caller.check()?;
                     let raw = Raw::unix(&fs::socket_path(object.fd.as_fd()));
@@ -196,8 +197,8 @@ impl<'a> Cx<'a> {
         &mut self,
         socket: &Socket<'_>,
         address: &Address,
-        file: Option<u64>,
-        leaves: bool,
+        file: Option<(u64, u64)>,
+        leaves: Leaves,
     ) -> Result<()> {
         let fd = self.socket_number();
         if socket::is_exempt(socket, address) {

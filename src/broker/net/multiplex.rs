@@ -54,7 +54,7 @@ pub(in super::super) fn socketcall(cx: &mut Cx<'_>) -> Result<Answer> {
     cx.row = row;
     match (row.action(&args), &row.call) {
         (Action::Refuse(errno, _) | Action::RefuseIn(_, errno, _), _) => Err(errno.into()),
-        (Action::Allow, _) if direct == SETSOCKOPT => option::set(cx),
+        (Action::Allow | Action::Notify(_), _) if direct == SETSOCKOPT => option::set(cx),
         (Action::Allow, _) if direct == GETSOCKOPT => option::get(cx),
         (action, Some(call)) => {
             cx.call = call;

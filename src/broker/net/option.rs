@@ -1,4 +1,5 @@
-//! setsockopt and getsockopt for who calls them through socketcall: options that are plain bytes.
+//! setsockopt and getsockopt for who calls them through socketcall: options that are plain bytes. And those that let others
+//! have the same port.
 //!
 //! An option with a pointer in it would mean our memory, and a number of a descriptor would mean ours. So only
 //! what is known to hold neither is passed on ([`PLAIN`]). The filter's table has already refused what goes round the
@@ -6,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use std::ops::RangeInclusive;
+use std::os::fd::BorrowedFd;
 
 use super::super::cx::{Answer, Cx};
 use super::Socket;
@@ -63,8 +65,46 @@ pub(super) fn set(cx: &mut Cx<'_>) -> Result<Answer> {
         bytes = widened(&bytes);
     }
     cx.caller.check()?;
-    cx.as_caller(|_| Ok(net::setsockopt(socket.fd(), level, option, &bytes)?))?;
+    cx.as_caller(|cx| {
+        if level == libc::SOL_SOCKET && SHARING.contains(&option) {
+            return set_sharing(cx, socket.fd(), option, &bytes);
+        }
+        Ok(net::setsockopt(socket.fd(), level, option, &bytes)?)
+    })?;
     Ok(Answer::Value(0))
+}
+
+/// With one of them on both, another socket can have the same port.
+const SHARING: [i32; 2] = [libc::SO_REUSEADDR, libc::SO_REUSEPORT];
+
+/// setsockopt(2) of `SO_REUSEADDR` and `SO_REUSEPORT`.
+pub(in super::super) fn share(cx: &mut Cx<'_>) -> Result<Answer> {
+    // Where sockets cannot be duplicated nothing is known of what was bound.
+    let Some(fd) = cx.duplicate_of(cx.socket_number(), true)? else { return Ok(Answer::Continue) };
+    let (option, value, len) = (cx.caller.int(2), cx.caller.arg(3), cx.caller.int(4));
+    let socket = cx.socket(fd)?;
+    let mut bytes = [0; 4];
+    if len < bytes.len() as i32 {
+        return Err(Errno::EINVAL.into());
+    }
+    cx.caller.read(value, &mut bytes)?;
+    cx.caller.check()?;
+    set_sharing(cx, socket.fd(), option, &bytes)?;
+    Ok(Answer::Value(0))
+}
+
+/// Noted before, for who relies on it meanwhile, and after, if the socket was bound meanwhile.
+fn set_sharing(cx: &Cx<'_>, socket: BorrowedFd<'_>, option: i32, bytes: &[u8]) -> Result<()> {
+    let cookie = net::cookie(socket)?;
+    cx.supervisor.bound.share(cookie);
+    net::setsockopt(socket, libc::SOL_SOCKET, option, bytes)?;
+    cx.supervisor.bound.share(cookie);
+    Ok(())
+}
+
+/// Whether another socket may have the port of this one.
+pub(super) fn shares(socket: BorrowedFd<'_>) -> bool {
+    SHARING.into_iter().any(|option| net::socket_option(socket, option) != Ok(0))
 }
 
 /// getsockopt(2).

@@ -15,7 +15,7 @@ use crate::sys::{Errno, net, process};
 use crate::tracee::{Result, Stop};
 
 /// So much of a stream is copied at once.
-const PORTION: usize = 256 * 1024;
+const PORTION: usize = 64 * 1024;
 /// A message that is sent as one may be so large, whatever the socket's buffer is.
 const DATAGRAM: std::ops::RangeInclusive<usize> = 128 * 1024..=16 << 20;
 const SO_ZEROCOPY: i32 = 60;

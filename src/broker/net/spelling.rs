@@ -66,11 +66,6 @@ pub(super) fn bind(socket: &Socket<'_>, text: &CStr, cwd: &OwnedFd, entry: &Entr
     bound.is_some()
 }
 
-/// Whether the name has become a socket.
-pub(super) fn is_there(entry: &Entry) -> bool {
-    fs::lstat(entry.dir.as_fd(), &entry.name).is_ok_and(|stat| stat.kind() == libc::S_IFSOCK)
-}
-
 /// Enters a domain in which sockets can be made only below `dir`.
 fn confine(dir: &OwnedFd) -> Option<()> {
     let make = AccessFs::MakeSock;

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use super::super::cx::{Answer, Cx};
-use super::super::judge::End;
+use super::super::judge::{End, Leaves};
 use super::address::{self, Meaning, Raw, Use};
 use super::message::{Layout, MAX_MESSAGES};
 use super::{cannot_duplicate, socket};
@@ -85,5 +85,5 @@ fn one(cx: &mut Cx<'_>, used: Use, pointer: u64, len: i32) -> Result<()> {
 fn may(cx: &mut Cx<'_>, used: Use, address: &Address) -> Result<()> {
     let op = if used == Use::Bind { NetOp::Bind } else { NetOp::Connect };
     let fd = cx.socket_number();
-    cx.may_net(op, &End { kind: libc::SOCK_DGRAM, address, file: None, leaves: false }, fd, || None)
+    cx.may_net(op, &End { kind: libc::SOCK_DGRAM, address, file: None, leaves: Leaves::No }, fd, || None)
 }

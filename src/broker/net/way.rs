@@ -6,7 +6,10 @@
 #![forbid(unsafe_code)]
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
+use std::sync::LazyLock;
 
+use super::super::judge::Leaves;
 use super::Socket;
 use super::address::{self, Raw};
 use crate::policy::Address;
@@ -14,6 +17,10 @@ use crate::sys::net;
 
 /// Loopback's interface: the first one of each network namespace (`LOOPBACK_IFINDEX` of the kernel).
 const LOOPBACK: u32 = 1;
+
+/// Our own network namespace.
+static OURS: LazyLock<Option<u64>> =
+    LazyLock::new(|| net::namespace(net::socket(libc::AF_UNIX, libc::SOCK_DGRAM, 0).ok()?.as_fd()));
 
 /// What ancillary data says about it (`IP_PKTINFO`, `IPV6_PKTINFO`).
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -57,10 +64,17 @@ impl Way {
     }
 
     /// Whether what the socket sends so leaves this machine, whatever the address is.
-    pub(super) fn leaves(self, socket: &Socket<'_>) -> bool {
+    pub(super) fn leaves(self, socket: &Socket<'_>) -> Leaves {
+        if net::namespace(socket.fd()) != *OURS {
+            return Leaves::Elsewhere;
+        }
         // A link-local address that it was bound or connected to has bound it to an interface, too.
         let bound = || net::socket_option(socket.fd(), libc::SO_BINDTOIFINDEX).unwrap_or(0).unsigned_abs();
-        self.is_led() || socket.is_inet() && bound() > LOOPBACK
+        let link = match self.is_led() {
+            false if socket.is_inet() => bound(),
+            _ => self.link,
+        };
+        if link > LOOPBACK { Leaves::By(link) } else { Leaves::No }
     }
 
     /// The address that is meant, written into `raw` as well.

@@ -139,8 +139,11 @@ fn sockets_and_options() {
             assert_eq!(answer(&WRITE, abi, "socket", &[domain, kind, protocol]), allow);
         }
         for (level, name, expected) in [
-            (1, 2, allow),
+            (1, 2, notify),
+            (1, 15, notify),
+            (1, 9, allow),
             (1, 25, option),
+            (1, 36, option),
             (132, 100, option),
             (132, 0, option),
             (6, 1, allow),

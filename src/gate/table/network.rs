@@ -93,6 +93,11 @@ pub(super) static ROWS: &[Row] = &[
             option(&[SCTP]),
             option(&[SOCKET, Cond::is(OPT, libc::SO_BINDTODEVICE as u32)]),
             option(&[SOCKET, Cond::is(OPT, libc::SO_BINDTOIFINDEX as u32)]),
+            // Whose port it is, which matters for what was bound inside.
+            Rule::when(&[SOCKET, Cond::is(OPT, libc::SO_REUSEADDR as u32)], Notify(Class::Network)),
+            Rule::when(&[SOCKET, Cond::is(OPT, libc::SO_REUSEPORT as u32)], Notify(Class::Network)),
+            // It chooses a table of routes.
+            option(&[SOCKET, Cond::is(OPT, libc::SO_MARK as u32)]),
             option(&[SOCKET, Cond::is(OPT, libc::SO_ATTACH_BPF as u32)]),
             option(&[SOCKET, Cond::is(OPT, libc::SO_ATTACH_REUSEPORT_CBPF as u32)]),
             option(&[SOCKET, Cond::is(OPT, libc::SO_ATTACH_REUSEPORT_EBPF as u32)]),
@@ -129,7 +134,8 @@ pub(super) static ROWS: &[Row] = &[
             option(&[TCP, Cond::is(OPT, libc::TCP_ULP as u32)]),
         ],
         Allow,
-    ),
+    )
+    .call(Call::new(Op::Setsockopt, At::fd(0))),
     Row::new(
         "getsockopt",
         &[
