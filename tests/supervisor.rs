@@ -251,6 +251,7 @@ fn natively_everything_reaches_another_process() {
 /// it asks for it is one line.
 const JOB: &str = r#"
 import os, pty, signal, sys
+said, say = os.pipe()
 pid, terminal = pty.fork()
 if pid == 0:
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
@@ -265,9 +266,9 @@ if pid == 0:
         if not os.WIFSTOPPED(status):
             break
         os.tcsetpgrp(0, os.getpgrp())
-        print("stopped", flush=True)
+        os.write(say, b"stopped\n")
         os.killpg(job, signal.SIGKILL)
-    print("ended", os.waitstatus_to_exitcode(status), flush=True)
+    os.write(say, b"ended %d\n" % os.waitstatus_to_exitcode(status))
     os._exit(0)
 text = b""
 while True:
@@ -279,7 +280,8 @@ while True:
     if b"type" in some:
         os.write(terminal, b"x\n")
 os.waitpid(pid, 0)
-sys.stdout.buffer.write(text.replace(b"\r", b""))
+os.close(say)
+sys.stdout.buffer.write(text.replace(b"\r", b"") + os.read(said, 4096))
 "#;
 
 /// Its own group becomes that of the terminal, others may not write there, and then there is something to report.
