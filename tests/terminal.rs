@@ -119,6 +119,12 @@ type("fg\n"); type("echo inner\n"); wait("inner"); wait(". "); type("exit 3\n");
 type("exit 5\n")
 "#;
 
+/// What the typist saw in a shell where `job` is before each command.
+fn typed(env: &Env, script: &str, job: &str) -> String {
+    let run = env.run("python3").args(["-c", TYPIST, script, "bash", "--norc", "--noprofile", "-i"]);
+    run.set("TERM", "dumb").set("HOME", env.path("ok")).set("JOB", job).output().succeeded().stdout
+}
+
 /// Seen to hang without `Job::stop`.
 #[test]
 fn a_command_that_stops_itself() {
@@ -126,15 +132,136 @@ fn a_command_that_stops_itself() {
         return;
     }
     let env = Env::new();
-    let run = |job: String| {
-        let run = env.run("python3").args(["-c", TYPIST, JOB, "bash", "--norc", "--noprofile", "-i"]);
-        run.set("TERM", "dumb").set("HOME", env.path("ok")).set("JOB", job).output().succeeded().stdout
-    };
-    let native = run("env".into());
+    let native = typed(&env, JOB, "env");
     assert!(native.ends_with("@\n5\n"), "{native}");
     for profile in ["-p default", "-N", "-l"] {
-        assert_eq!(run(format!("{} -q {profile} --", common::sydbox().display())), native, "{profile}");
+        let job = format!("{} -q {profile} --", common::sydbox().display());
+        assert_eq!(typed(&env, JOB, &job), native, "{profile}");
     }
+}
+
+/// A shell that starts commands behind `run WORD...`, and waits for each change of one. Whoever prints \1 is stopped by the key,
+/// and whoever prints \2 gets a word.
+const SHELL_OF_JOBS: &str = r#"
+import os, pty, signal, sys, termios
+pid, terminal = pty.fork()
+if pid == 0:
+    attributes = termios.tcgetattr(0)
+    attributes[3] &= ~termios.ECHO
+    termios.tcsetattr(0, termios.TCSANOW, attributes)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    def start(script, front=True):
+        job = os.fork()
+        if job == 0:
+            os.setpgid(0, 0)
+            if front:
+                os.tcsetpgrp(0, os.getpid())
+            signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+            os.execvp(sys.argv[2], sys.argv[2:] + ["sh", "-c", script])
+        return job
+    def wait(job):
+        _, status = os.waitpid(job, os.WUNTRACED)
+        os.tcsetpgrp(0, os.getpgrp())
+        print("stopped", os.WSTOPSIG(status)) if os.WIFSTOPPED(status) else print("ended", os.waitstatus_to_exitcode(status))
+        sys.stdout.flush()
+    def front(job):
+        os.tcsetpgrp(0, job)
+        os.killpg(job, signal.SIGCONT)
+    try:
+        exec(sys.argv[1])
+    finally:
+        os._exit(0)
+text = b""
+while True:
+    try:
+        some = os.read(terminal, 4096)
+    except OSError:
+        break
+    text += some
+    for key in some:
+        if key in (1, 2):
+            os.write(terminal, b"\x1a" if key == 1 else b"word\n")
+os.waitpid(pid, 0)
+sys.stdout.buffer.write(text.replace(b"\r", b""))
+"#;
+
+/// Seen to fail with the terminal given to the shell, with only the job's shell able to continue the command, and with a supervisor
+/// that stops by the key.
+const CHANGES: &str = r#"
+print("one that stops itself in the background", flush=True)
+job = start("kill -STOP $$; for n in 1 2 3 4 5; do mkdir ok/d; rmdir ok/d; done; printf '\\002'; read word; echo got $word", front=False)
+wait(job); front(job); wait(job)
+print("one that is continued by its number", flush=True)
+back = "read a b c d own e f front rest </proc/$$/stat; [ $own != $front ]; do :; done; "
+job = start("printf '\\001'; until " + back + "echo >ok/on; while " + back + "printf '\\002'; read word; echo got $word")
+wait(job); os.kill(job, signal.SIGCONT)
+while not os.path.exists("ok/on"):
+    os.sched_yield()
+os.unlink("ok/on"); os.tcsetpgrp(0, job); wait(job)
+print("one that the key does not stop", flush=True)
+# Not over before sydbox has it, too.
+wait(start("trap '' TSTP; printf '\\001\\002'; read word; until grep -q '^ShdPnd:.0*$' /proc/$PPID/status; do :; done; echo got $word"))
+print("one that has something to do first", flush=True)
+job = start("trap 'mkdir ok/clean; rmdir ok/clean; kill -STOP $$; exit 3' TSTP; printf '\\001'; while :; do :; done")
+wait(job); front(job); wait(job)
+"#;
+
+/// Stopped by nobody but another process of the sandbox, which needs sydbox to go on: a shell would take it for stopped.
+///
+/// Seen to fail with a supervisor that stops for every stop.
+const STOPPED_WITHIN: &str = r#"
+wait(start("(until grep -q State:.T /proc/$$/status; do :; done; mkdir ok/d; rmdir ok/d; kill -CONT $$) & kill -STOP $$; wait; echo over"))
+"#;
+
+#[test]
+fn jobs_of_a_shell() {
+    let env = Env::new();
+    let run = |script: &str, job: &[&str]| {
+        let run = env.run("env").args(["--default-signal", "python3", "-c", SHELL_OF_JOBS, script]);
+        run.args(job).output().succeeded().stdout
+    };
+    let native = run(CHANGES, &["env"]);
+    assert_eq!(native.lines().last(), Some("ended 3"), "{native}");
+    let (sydbox, ok) = (common::sydbox(), env.text("ok"));
+    let job = [sydbox.to_str().unwrap(), "-q", "-w", &ok, "--"];
+    assert_eq!(run(CHANGES, &job), native);
+    assert_eq!(run(STOPPED_WITHIN, &job), "over\nended 0\n");
+}
+
+/// The terminal's shell has ended: each process of the foreground is told once.
+///
+/// Seen to fail with whatever sydbox gets passed on.
+#[test]
+fn a_terminal_that_is_hung_up() {
+    let env = Env::new();
+    let script = "trap 'echo hup >>ok/said' HUP; trap 'test -e ok/passed && { echo >ok/over; exit; }; echo >ok/passed' TERM; echo >ok/ready; while :; do :; done";
+    let text = r#"
+import os, pty, signal, sys
+def until(file):
+    while not os.path.exists(file): os.sched_yield()
+pid, terminal = pty.fork()
+if pid == 0:
+    job = os.fork()
+    if job == 0:
+        os.setpgid(0, 0); signal.signal(signal.SIGTTOU, signal.SIG_IGN); os.tcsetpgrp(0, os.getpid()); signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        os.execvp(sys.argv[1], sys.argv[1:])
+    # What comes before sydbox knows the command is passed on as it is, and all in order.
+    until("ok/ready"); os.kill(job, signal.SIGTERM); until("ok/passed"); open("ok/job", "w").write(str(job)); os._exit(0)
+os.waitpid(pid, 0); until("ok/said"); os.kill(int(open("ok/job").read()), signal.SIGTERM); until("ok/over")
+print(open("ok/said").read().count("hup"))
+"#;
+    let run = |words: &[&str]| {
+        for file in ["ok/said", "ok/ready", "ok/passed", "ok/over"] {
+            let _ = std::fs::remove_file(env.path(file));
+        }
+        let run = env.run("env").args(["--default-signal", "python3", "-c", text]).args(words);
+        run.output().succeeded().stdout
+    };
+    let shell = ["sh", "-c", script];
+    let native = run(&shell);
+    assert_eq!(native, "1\n");
+    let sydbox = common::sydbox();
+    assert_eq!(run(&[&[sydbox.to_str().unwrap(), "-q", "-p", "off", "--"], &shell[..]].concat()), native);
 }
 
 /// Who has no terminal is told so, and that is no violation: programs try it.

@@ -1,26 +1,34 @@
 //! What the command does with signals while another program runs in its place.
 //!
 //! Signals of the terminal go to the whole foreground group, so the program gets its own; the command only has to
-//! survive them. SIGTERM and SIGHUP are sent to the command alone and are passed on. SIGUSR1 and SIGUSR2 are requests to
-//! the command itself, SIGCHLD tells when the program has stopped, and SIGCONT that we go on. All get handlers, because exec turns a handler into
-//! the default (and leaves "ignored" alone), and because the signal mask stays as it was.
+//! survive them, and stops when the program has. SIGTERM and SIGHUP are sent to the command alone and are passed on.
+//! SIGUSR1 and SIGUSR2 are requests to the command itself, SIGCHLD tells when the program has stopped, and SIGCONT that we
+//! go on. All get handlers, because exec turns a handler into the default (and leaves "ignored" alone), and because the
+//! signal mask stays as it was.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use super::probe::pidfd_open;
 
 /// The pidfd of the program, or -1 as long as there is none.
 static TARGET: AtomicI32 = AtomicI32::new(-1);
+/// The number of the program, 0 before there is one, and -1 afterwards.
+static PROGRAM: AtomicI32 = AtomicI32::new(0);
 /// Signals that came before there was a program.
 static EARLY: [AtomicBool; PASSED.len()] = [const { AtomicBool::new(false) }; PASSED.len()];
 
 const PASSED: [libc::c_int; 2] = [libc::SIGTERM, libc::SIGHUP];
 /// SIGIO: any process of the job can have it sent to the foreground group of the terminal.
 const SURVIVED: [libc::c_int; 3] = [libc::SIGINT, libc::SIGQUIT, libc::SIGIO];
+
+/// Not SIGTTOU: a write of ours, to a terminal that others have, would be tried without end.
+const STOPS: [libc::c_int; 2] = [libc::SIGTSTP, libc::SIGTTIN];
+/// The last one that was left to the program, or 0.
+static LEFT: AtomicI32 = AtomicI32::new(0);
 
 /// The handlers, in place. There is one set for the process.
 #[derive(Debug)]
@@ -32,10 +40,13 @@ impl Forward {
     /// Sets the handlers up. A signal that is ignored stays ignored. Do it before the program is started.
     pub fn install() -> io::Result<Self> {
         for signal in PASSED {
-            handle(signal, pass)?;
+            handle_with(signal, pass as *const (), libc::SA_SIGINFO)?;
         }
         for signal in SURVIVED {
             handle(signal, survive)?;
+        }
+        for signal in STOPS {
+            handle(signal, leave)?;
         }
         Ok(Self { target: None })
     }
@@ -43,6 +54,7 @@ impl Forward {
     /// From now on signals go to this process, and those that came before too.
     pub fn to(&mut self, pid: u32) -> io::Result<()> {
         let pidfd = pidfd_open(pid)?;
+        PROGRAM.store(pid as i32, Ordering::SeqCst);
         TARGET.store(pidfd.as_raw_fd(), Ordering::SeqCst);
         self.target = Some(pidfd);
         for (signal, early) in PASSED.into_iter().zip(&EARLY) {
@@ -58,6 +70,7 @@ impl Drop for Forward {
     fn drop(&mut self) {
         // The number must not be used once it can mean something else.
         TARGET.store(-1, Ordering::SeqCst);
+        PROGRAM.store(-1, Ordering::SeqCst);
     }
 }
 
@@ -77,6 +90,9 @@ pub enum Request {
 /// The pipe's end that the handler writes to, or -1 as long as there is none.
 static REQUESTS: AtomicI32 = AtomicI32::new(-1);
 
+/// How often this process has been continued.
+static CONTINUES: AtomicU32 = AtomicU32::new(0);
+
 /// Requests that came while there was no pipe: those of a process that was forked belong to its next set.
 static UNHEARD: [AtomicBool; ASKED.len()] = [const { AtomicBool::new(false) }; ASKED.len()];
 
@@ -95,6 +111,8 @@ const END: u8 = 0;
 pub struct Requests {
     reader: OwnedFd,
     writer: OwnedFd,
+    /// [`CONTINUES`], when that was last told.
+    continues: AtomicU32,
 }
 
 impl Requests {
@@ -113,7 +131,35 @@ impl Requests {
                 ask(signal);
             }
         }
-        Ok(Self { reader, writer })
+        Ok(Self { reader, writer, continues: AtomicU32::new(CONTINUES.load(Ordering::SeqCst)) })
+    }
+
+    /// Whether this process has been continued, which [`Requests::next`] has yet to tell: what it tells before is over.
+    pub fn is_continued(&self) -> bool {
+        self.continues.load(Ordering::SeqCst) != CONTINUES.load(Ordering::SeqCst)
+    }
+
+    /// Whether the group that the program is in was sent this signal, and this process leaves it to the program whether to stop.
+    /// Told once.
+    pub fn is_stopping(&self, signal: i32) -> bool {
+        is_waiting(signal) || LEFT.swap(0, Ordering::SeqCst) == signal
+    }
+
+    /// Stops this process by a signal (SIGSTOP, SIGTSTP, SIGTTIN or SIGTTOU), and returns when it has been continued. `still`:
+    /// whether the program is stopped, asked when this process cannot be continued any more without being told.
+    pub fn stop(&self, signal: i32, still: impl Fn() -> bool) {
+        stop_by(signal, still);
+    }
+
+    /// Sends a signal to all others of this process's group.
+    pub fn stop_group(&self, signal: i32) -> io::Result<()> {
+        // SAFETY: the first signal may be any; its action is put back.
+        unsafe {
+            let before = libc::signal(signal, libc::SIG_IGN);
+            let sent = check(libc::kill(0, signal));
+            libc::signal(signal, before);
+            sent
+        }
     }
 
     /// Waits for the next one. `None` after [`Requests::end`].
@@ -124,6 +170,9 @@ impl Requests {
                 Ok(1) if byte[0] != END => {
                     let asked = ASKED.iter().find(|(signal, _)| *signal == libc::c_int::from(byte[0]));
                     if let Some((_, request)) = asked {
+                        if *request == Request::Continued {
+                            self.continues.store(CONTINUES.load(Ordering::SeqCst), Ordering::SeqCst);
+                        }
                         return Some(*request);
                     }
                 }
@@ -149,6 +198,9 @@ impl Drop for Requests {
 
 extern "C" fn ask(signal: libc::c_int) {
     let byte = signal as u8;
+    if signal == libc::SIGCONT {
+        CONTINUES.fetch_add(1, Ordering::SeqCst);
+    }
     let pipe = REQUESTS.load(Ordering::SeqCst);
     if pipe < 0 {
         for ((asked, _), unheard) in ASKED.into_iter().zip(&UNHEARD) {
@@ -165,6 +217,11 @@ extern "C" fn ask(signal: libc::c_int) {
 }
 
 fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> io::Result<()> {
+    handle_with(signal, handler as *const (), 0)
+}
+
+/// `handler`: with the arguments that `flags` say.
+fn handle_with(signal: libc::c_int, handler: *const (), flags: libc::c_int) -> io::Result<()> {
     // SAFETY: the structure is integers and pointers, for which zero is a value.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel writes one sigaction, and there is room for it.
@@ -172,8 +229,8 @@ fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> io::Resul
     if action.sa_sigaction == libc::SIG_IGN {
         return Ok(());
     }
-    action.sa_sigaction = handler as *const () as libc::sighandler_t;
-    action.sa_flags = libc::SA_RESTART;
+    action.sa_sigaction = handler as libc::sighandler_t;
+    action.sa_flags = libc::SA_RESTART | flags;
     // SAFETY: the handlers below do only what a handler may: atomics and system calls, and they keep errno.
     check(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) })
 }
@@ -214,12 +271,29 @@ extern "C" fn survive(signal: libc::c_int) {
     }
 }
 
-extern "C" fn pass(signal: libc::c_int) {
+extern "C" fn pass(signal: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
     // SAFETY: errno is the thread's own; what the handler interrupted may still want to read it.
     let errno = unsafe { *libc::__errno_location() };
-    send(signal);
+    // SAFETY: with SA_SIGINFO the kernel hands over a siginfo that is valid while the handler runs.
+    let from_kernel = unsafe { (*info).si_code } == libc::SI_KERNEL;
+    if !(from_kernel && command_has_it()) {
+        send(signal);
+    }
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno };
+}
+
+/// Whether what the terminal has sent us, as it is hung up, the program has as well: of a group all get it, but not if it is
+/// for who leads the session.
+fn command_has_it() -> bool {
+    // SAFETY: plain numbers, and calls that may be made in a handler.
+    (unsafe { libc::getsid(0) != libc::getpid() }) && command_is_in_group()
+}
+
+fn command_is_in_group() -> bool {
+    let program = PROGRAM.load(Ordering::SeqCst);
+    // SAFETY: plain numbers, and calls that may be made in a handler.
+    program > 0 && unsafe { libc::getpgid(program) == libc::getpgrp() }
 }
 
 /// Sends `signal` on. If the program is gone, and only its descendants are waited for, the signal is ours.
@@ -241,6 +315,66 @@ fn reaches(target: libc::c_int, signal: libc::c_int) -> bool {
     let info = ptr::null::<libc::siginfo_t>();
     // SAFETY: numbers and a null pointer, which stands for "as kill(2) would".
     unsafe { libc::syscall(libc::SYS_pidfd_send_signal, target, signal, info, 0) == 0 }
+}
+
+/// A key that stops. The program may have something to do first, or not want to stop at all.
+extern "C" fn leave(signal: libc::c_int) {
+    // SAFETY: errno is the thread's own; what the handler interrupted may still want to read it.
+    let errno = unsafe { *libc::__errno_location() };
+    LEFT.store(signal, Ordering::SeqCst);
+    let has_it = match PROGRAM.load(Ordering::SeqCst) {
+        // It may have been born.
+        0 => true,
+        _ => command_is_in_group() && reaches(TARGET.load(Ordering::SeqCst), 0),
+    };
+    if !has_it {
+        LEFT.store(0, Ordering::SeqCst);
+        stop_by(signal, || true);
+    }
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = errno };
+}
+
+/// Whether this process has the signal, and no thread has taken it yet.
+fn is_waiting(signal: libc::c_int) -> bool {
+    // SAFETY: the sets are ours, and the mask of this thread is put back.
+    unsafe {
+        let mut masks: [libc::sigset_t; 3] = std::mem::zeroed();
+        let [mask, masked, waiting] = &mut masks;
+        libc::sigemptyset(mask);
+        libc::sigaddset(mask, signal);
+        libc::pthread_sigmask(libc::SIG_BLOCK, mask, masked);
+        libc::sigpending(waiting);
+        libc::pthread_sigmask(libc::SIG_SETMASK, masked, ptr::null_mut());
+        libc::sigismember(waiting, signal) == 1
+    }
+}
+
+/// SIGCONT takes away a stop that waits, so that whoever is told to go on meanwhile does.
+fn stop_by(signal: libc::c_int, still: impl Fn() -> bool) {
+    // SAFETY: all may be called in a handler; the structures are ours, and what they say is what was before.
+    unsafe {
+        let (mut action, mut before): (libc::sigaction, libc::sigaction) =
+            (std::mem::zeroed(), std::mem::zeroed());
+        let (mut mask, mut masked): (libc::sigset_t, libc::sigset_t) =
+            (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigemptyset(&mut mask);
+        libc::sigaddset(&mut mask, signal);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &mask, &mut masked);
+        action.sa_sigaction = libc::SIG_DFL;
+        libc::sigaction(signal, &action, &mut before);
+        // SIGSTOP does not wait.
+        if signal != libc::SIGSTOP || still() {
+            libc::raise(signal);
+        }
+        if !still() {
+            action.sa_sigaction = libc::SIG_IGN;
+            libc::sigaction(signal, &action, ptr::null_mut());
+        }
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &mask, ptr::null_mut());
+        libc::pthread_sigmask(libc::SIG_SETMASK, &masked, ptr::null_mut());
+        libc::sigaction(signal, &before, ptr::null_mut());
+    }
 }
 
 /// Gives a signal its default effect on this process.

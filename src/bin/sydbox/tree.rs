@@ -57,8 +57,10 @@ impl Reporter {
                 let with_rules = match request {
                     Request::Tree => false,
                     Request::Rules => true,
+                    // What stopped before this process was told to go on goes on with it.
+                    Request::Stopped if asked.is_continued() => continue,
                     Request::Stopped => {
-                        job.iter_mut().for_each(Job::stop);
+                        job.iter_mut().for_each(|job| job.stop(&asked, &tree));
                         continue;
                     }
                     Request::Continued => {
