@@ -453,6 +453,47 @@ for threaded in (False, True):
     assert_eq!(run.brokered().output().succeeded().stdout, native);
 }
 
+/// Signals that end a process without a handler, of which the kernel waits with some for the call to be over; also of a
+/// process that is in so many groups that they stand far down in what is known of it, and of one whose first thread has ended.
+///
+/// Seen to hang with handled signals and stops looked for alone, with 8192 bytes of the status read, and with the first thread
+/// waited for.
+#[test]
+fn who_is_blocked_can_be_ended() {
+    let script = r"
+import ctypes, os, signal, sys, threading
+os.mkfifo('fifo')
+libc = ctypes.CDLL(None)
+def state(pid, tid): return open(f'/proc/{pid}/task/{tid}/stat').read().rsplit(') ')[1][0]
+def blocked(run=lambda block: block()):
+    told, ready = os.pipe(); pid = os.fork()
+    if pid == 0: run(lambda: (os.write(ready, b'x'), os.open('fifo', os.O_WRONLY)))
+    os.read(told, 1); os.close(told); os.close(ready)
+    tid = max(int(name) for name in os.listdir(f'/proc/{pid}/task'))
+    while state(pid, tid) not in 'SD': pass
+    return pid, tid
+def end(pid, sign): os.kill(pid, sign); return os.WTERMSIG(os.waitpid(pid, 0)[1])
+for sign in (signal.SIGTERM, signal.SIGQUIT, signal.SIGABRT, signal.SIGXCPU, signal.SIGSEGV): print(end(blocked()[0], sign))
+def alone(block):
+    threading.Thread(target=block).start(); libc.syscall(60, 0)
+pid, tid = blocked(alone)
+while state(pid, pid) != 'Z': pass
+os.kill(pid, signal.SIGSTOP)
+while state(pid, tid) != 'T': pass
+print('stopped', end(pid, signal.SIGKILL))
+def many(block):
+    if os.geteuid() == 0: os.setgroups(range(1000000000, 1000000700))
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(9)); signal.setitimer(signal.ITIMER_REAL, 0.1); block()
+print('ended', os.waitpid(blocked(many)[0], 0)[1] >> 8)
+";
+    let env = Env::new();
+    let run = env.run("python3").args(["-c", script]).dir(env.path("ok"));
+    let native = run.output().succeeded().stdout;
+    assert_eq!(native, "15\n3\n6\n24\n11\nstopped 9\nended 9\n");
+    std::fs::remove_file(env.path("ok/fifo")).unwrap();
+    assert_eq!(run.brokered().output().succeeded().stdout, native);
+}
+
 #[test]
 fn a_handler_that_restarts_calls_restarts_an_open_that_blocks() {
     let env = Env::new();

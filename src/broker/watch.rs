@@ -228,21 +228,46 @@ pub(crate) fn is_for_caller(supervisor: &Supervisor, tid: Pid) -> bool {
 
 /// What stops a process, unless it does something else on it. `SIGSTOP` it cannot do anything about.
 const STOPS: [i32; 4] = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+/// What ends a process with a core dump, unless it does something else on it. Of others that end it the kernel makes SIGKILL.
+const DUMPS: [i32; 10] = [
+    libc::SIGQUIT,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGSEGV,
+    libc::SIGSYS,
+    libc::SIGXCPU,
+    libc::SIGXFSZ,
+];
 
-/// Whether there is a signal to be handled, or one that is to stop the process, which happens only when the call is over; and
-/// whether the kernel is sure to ask this thread about it.
+/// Whether there is a signal to be handled, or one that is to stop or end the process, which happens only when the call is over;
+/// and whether the kernel is sure to ask this thread about it.
 fn pending(supervisor: &Supervisor, tid: Pid) -> Option<bool> {
     let mut buf = [0; 8192];
     let status = supervisor.sight.proc.read(tid, "status", &mut buf).ok()?;
+    // With many groups the signals stand further down.
+    let long = match status.len() < 8192 {
+        true => Vec::new(),
+        false => supervisor.sight.proc.read_all(tid, "status", 1 << 20).ok()?,
+    };
+    let status = if long.is_empty() { status } else { &long };
     let mask = |key| crate::tracee::status_mask(status, key).unwrap_or(0);
     let (blocked, caught, ignored) = (mask("SigBlk:"), mask("SigCgt:"), mask("SigIgn:"));
     let (own, shared) = (mask("SigPnd:"), mask("ShdPnd:"));
-    let handled = !blocked & caught;
-    let stops = STOPS.iter().fold(0, |mask, signal| mask | 1 << (signal - 1)) & !(blocked | caught | ignored);
-    // One for the whole process is the first thread's business, and that of the others once that one has stopped.
+    let default = |signals: &[i32]| {
+        signals.iter().fold(0, |mask, signal| mask | 1 << (signal - 1)) & !(blocked | caught | ignored)
+    };
+    let (handled, stops) = (!blocked & caught | default(&DUMPS), default(&STOPS));
+    // One for the whole process is the first thread's business, and that of the others once that one has stopped or ended.
     let stopping = || match crate::tracee::leader(status) {
         Some(leader) if leader == tid => shared & stops != 0,
-        Some(leader) => is_stopped(supervisor, leader),
+        Some(leader) => match state(supervisor, leader) {
+            Some(b'T') => true,
+            Some(b'Z') => shared & stops != 0,
+            _ => false,
+        },
         None => false,
     };
     if own & (handled | stops) != 0 || stopping() {
@@ -251,8 +276,8 @@ fn pending(supervisor: &Supervisor, tid: Pid) -> Option<bool> {
     (shared & handled != 0).then(|| crate::tracee::threads(status) == Some(1))
 }
 
-fn is_stopped(supervisor: &Supervisor, tid: Pid) -> bool {
+/// What a thread is doing.
+fn state(supervisor: &Supervisor, tid: Pid) -> Option<u8> {
     let mut buf = [0; 1024];
-    let stat = supervisor.sight.proc.read(tid, "stat", &mut buf);
-    stat.is_ok_and(|stat| crate::tracee::state(stat) == Some(b'T'))
+    crate::tracee::state(supervisor.sight.proc.read(tid, "stat", &mut buf).ok()?)
 }
