@@ -279,6 +279,10 @@ fn limits_hold_for_the_tree() {
             .rule(format!("core/limit/files:{files}"));
         assert_eq!(few.output().succeeded().stdout, format!("{files}\n{files}\n"));
     }
+    // Also where the listener is handed over by a process more.
+    let few = env.run(env.program("without")).arg(libc::SYS_pidfd_getfd.to_string()).arg("1");
+    let few = few.arg(common::sydbox()).args(["-q", "-m", "core/limit/processes:1", "--", "echo", "one"]);
+    assert_eq!(few.output().succeeded().stdout, "one\n");
     // By the signal that says so.
     let busy = env.sh("while :; do :; done").rule("core/limit/cpu:1").output();
     assert_eq!(busy.status.code(), Some(128 + nix::sys::signal::Signal::SIGXCPU as i32), "{busy:?}");

@@ -35,7 +35,6 @@ fn limits(policy: &State) -> Vec<(u32, u64, u64)> {
     let limits = &policy.limits;
     let set = [
         (libc::RLIMIT_AS, limits.memory),
-        (libc::RLIMIT_NPROC, limits.processes),
         (libc::RLIMIT_FSIZE, limits.filesize),
         (libc::RLIMIT_CORE, Some(limits.core.unwrap_or(0))),
     ];
@@ -45,10 +44,12 @@ fn limits(policy: &State) -> Vec<(u32, u64, u64)> {
     set.chain(cpu).collect()
 }
 
-/// The limit of descriptors: ours is raised, that of the command is not.
-fn files(policy: &State) -> (u64, u64) {
+/// Those that are set last. The limit of descriptors: ours is raised, that of the command is not.
+fn last_limits(policy: &State) -> Vec<(u32, u64, u64)> {
     let before = process::raise_nofile();
-    policy.limits.files.map_or(before, |files| (files, files))
+    let (soft, hard) = policy.limits.files.map_or(before, |files| (files, files));
+    let processes = policy.limits.processes.map(|count| (libc::RLIMIT_NPROC, count, count));
+    [(libc::RLIMIT_NOFILE, soft, hard)].into_iter().chain(processes).collect()
 }
 
 /// Everything that one spawn needs, made ready before the fork.
@@ -102,7 +103,7 @@ impl Launch {
             filter: sandbox.filter.instructions.clone(),
             tag: states.first_tag(),
             limits: limits(&policy),
-            files: files(&policy),
+            last_limits: last_limits(&policy),
             ignore_sigpipe: sandbox.builder.ignore_sigpipe,
             landlock,
             close_fds: policy.close_fds,

@@ -20,8 +20,8 @@ pub(crate) struct Setup {
     pub(crate) tag: u64,
     /// Limits to set, soft and hard.
     pub(crate) limits: Vec<(libc::__rlimit_resource_t, u64, u64)>,
-    /// The limit of descriptors, soft and hard. It is set last: the listener needs a number.
-    pub(crate) files: (u64, u64),
+    /// Those that are set last, when the listener has its number, and the helper has been started.
+    pub(crate) last_limits: Vec<(libc::__rlimit_resource_t, u64, u64)>,
     /// Whether the command is to ignore SIGPIPE, of which the standard library makes the default.
     pub(crate) ignore_sigpipe: bool,
     /// A Landlock ruleset to enter, if the kernel has it.
@@ -212,7 +212,7 @@ fn steps(setup: &Setup) -> std::result::Result<(), (Step, Errno, i32)> {
     if !acknowledged {
         return Err((Step::Filter, Errno::ECANCELED, 0));
     }
-    limit(&(libc::RLIMIT_NOFILE, setup.files.0, setup.files.1))
+    setup.last_limits.iter().try_for_each(limit)
 }
 
 /// Sets a limit of the process, soft and hard.
