@@ -252,13 +252,7 @@ impl Cx<'_> {
         if [euid, suid] != [uid; 2] || [egid, sgid] != [gid; 2] {
             return Err(Errno::EPERM);
         }
-        let own = creds::real_ids();
-        let done = creds::set_real_ids((uid, gid)).and_then(|()| set());
-        if let Err(errno) = creds::set_real_ids(own) {
-            log::error!("a thread of the supervisor cannot take its identity back: {errno}; it ends");
-            self.worker.spoilt.set(true);
-        }
-        done
+        process::set_limit_as((uid, gid), self.caller.call.tid, libc::RLIMIT_LOCKS, tag)
     }
 
     /// Does `run`, which creates something, under the umask of the caller.

@@ -112,22 +112,6 @@ pub(crate) fn seteids(uid: u32, gid: u32) -> Result<()> {
     }
 }
 
-/// The real user and group id of the calling thread.
-pub(crate) fn real_ids() -> (u32, u32) {
-    // SAFETY: these cannot fail, no memory is passed.
-    unsafe { (libc::getuid(), libc::getgid()) }
-}
-
-/// Sets the real user and group id of the calling thread alone.
-pub(crate) fn set_real_ids((uid, gid): (u32, u32)) -> Result<()> {
-    const KEEP: u32 = u32::MAX;
-    // SAFETY: no memory is passed.
-    unsafe {
-        unit(libc::syscall(libc::SYS_setresgid, gid, KEEP, KEEP))?;
-        unit(libc::syscall(libc::SYS_setresuid, uid, KEEP, KEEP))
-    }
-}
-
 /// The file system user id of the calling thread.
 pub(crate) fn fsuid() -> u32 {
     // SAFETY: an id that cannot be set changes nothing; the answer is the present one.

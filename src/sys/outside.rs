@@ -100,7 +100,7 @@ fn pipe() -> Result<(OwnedFd, OwnedFd)> {
 
 /// fork(2) by the bare call: in the child the C library's idea of its thread is wrong, and only calls to the kernel may
 /// be made. `None` in the child.
-unsafe fn fork(exit_signal: i32) -> Result<Option<Pid>> {
+pub(super) unsafe fn fork(exit_signal: i32) -> Result<Option<Pid>> {
     // SAFETY: no memory is shared and no stack is given; the rest is the caller's to see to.
     let pid =
         check(unsafe { libc::syscall(libc::SYS_clone, exit_signal, 0_usize, 0_usize, 0_usize, 0_usize) })?;

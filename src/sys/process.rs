@@ -78,6 +78,44 @@ pub(crate) fn set_limit(pid: Pid, resource: libc::__rlimit_resource_t, value: u6
     unit(unsafe { libc::prlimit64(pid.raw(), resource, &raw const new, std::ptr::null_mut()) }.into())
 }
 
+/// The same with these real ids of user and group. A child takes them on: who has somebody's ids can be sent his signals, and
+/// a thread of ours would end with all others.
+pub(crate) fn set_limit_as(
+    (uid, gid): (u32, u32),
+    pid: Pid,
+    resource: libc::__rlimit_resource_t,
+    value: u64,
+) -> Result<()> {
+    const KEEP: u32 = u32::MAX;
+    // SAFETY: the child makes raw system calls only, on numbers, and does not return. It ends without SIGCHLD, so nobody
+    // else waits for it.
+    let child = match unsafe { super::outside::fork(0) }? {
+        Some(child) => child,
+        None => {
+            // SAFETY: numbers only.
+            let group = unit(unsafe { libc::syscall(libc::SYS_setresgid, gid, KEEP, KEEP) });
+            let ids = group.and_then(|()| {
+                // SAFETY: as above.
+                unit(unsafe { libc::syscall(libc::SYS_setresuid, uid, KEEP, KEEP) })
+            });
+            let done = ids.and_then(|()| set_limit(pid, resource, value));
+            exit(done.err().map_or(0, |errno| errno as i32))
+        }
+    };
+    let mut status = 0;
+    // SAFETY: the kernel writes one number.
+    while unsafe { libc::waitpid(child.raw(), &raw mut status, libc::__WALL) } == -1 {
+        if Errno::last() != Errno::EINTR {
+            return Err(Errno::last());
+        }
+    }
+    match libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)) {
+        Some(0) => Ok(()),
+        Some(errno) => Err(Errno::from_raw(errno)),
+        None => Err(Errno::EPERM),
+    }
+}
+
 /// Our own hard limit `resource`: getrlimit(2).
 pub(crate) fn own_hard_limit(resource: libc::__rlimit_resource_t) -> Result<u64> {
     let mut old = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
