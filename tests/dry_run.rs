@@ -6,6 +6,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 use common::Env;
@@ -106,4 +107,27 @@ fn the_supervisor_survives() {
     let done = env.sh(script).option("--dry-run").output().succeeded();
     assert_eq!(done.stdout, "on\n");
     assert!(!done.violations.is_empty());
+    // Nor is it reached by a descriptor that comes to be its own.
+    let script = r"
+import ctypes, os, signal, sys, threading
+other, parent = os.pidfd_open(int(sys.argv[1])), os.pidfd_open(os.getppid())
+place = os.dup(other); flips = 0
+def flip():
+    global flips
+    while True: os.dup2(parent, place); os.dup2(other, place); flips += 1
+threading.Thread(target=flip, daemon=True).start()
+sys.setswitchinterval(1e-6); tries = sent = 0
+while tries < 3000 or flips < 1000:
+    tries += 1
+    try: signal.pidfd_send_signal(place, signal.SIGURG if len(sys.argv) > 2 else signal.SIGKILL); sent += 1
+    except OSError: pass
+print('sent', sent > 0, flush=True); os._exit(0)
+";
+    let mut other = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let run = env.run("python3").args(["-c", script]).arg(other.id().to_string());
+    // What would end it outside, reaches it outside.
+    assert_eq!(run.clone().arg("harmless").output().succeeded().stdout, "sent True\n");
+    let done = run.option("--dry-run").output();
+    assert_eq!(done.status.code(), Some(0), "{done:#?}");
+    assert_eq!(other.wait().unwrap().signal(), Some(libc::SIGKILL));
 }

@@ -11,7 +11,7 @@ use super::cx::{Answer, Cx};
 use super::tree;
 use crate::report::{AccessKind, Subject};
 use crate::sys::{Errno, Pid, process};
-use crate::tracee::Result;
+use crate::tracee::{Identity, Result};
 
 /// kill(2), rt_sigqueueinfo(2).
 pub(super) fn kill(cx: &mut Cx<'_>) -> Result<Answer> {
@@ -67,7 +67,9 @@ pub(super) fn pidfd_send_signal(cx: &mut Cx<'_>) -> Result<Answer> {
     let pidfd = cx.caller.duplicate(cx.dirfd(cx.call.at))?;
     let pid = process::pid_of(pidfd.as_fd())?;
     if !tree::is_ours(cx.supervisor, pid) {
-        return refuse(cx, pid.raw());
+        refuse(cx, pid.raw())?;
+        // A dry run: here as well, for the kernel would look again at what the descriptor is.
+        may_send(cx, pid)?;
     }
     process::pidfd_send_signal(pidfd.as_fd(), signal)?;
     Ok(Answer::Value(0))
@@ -95,21 +97,26 @@ fn refuse(cx: &mut Cx<'_>, pid: i32) -> Result<Answer> {
     Err(Errno::EPERM.into())
 }
 
-/// Sends as the caller may: to its own user's processes, if it is not root.
-fn send(cx: &Cx<'_>, pid: Pid, signal: i32) -> std::result::Result<(), Errno> {
+/// Whether the caller may send signals to this process: to those of its own user, if it is not root.
+fn may_send(cx: &Cx<'_>, pid: Pid) -> std::result::Result<(), Errno> {
     const CAP_KILL: u64 = 1 << 5;
-    let pidfd = process::pidfd_open(pid)?;
-    if cx.differs().unwrap_or(true) {
-        let (from, to) = (cx.caller.identity(), cx.caller.identity_of(pid));
-        let may = |from: &crate::tracee::Identity, to: &crate::tracee::Identity| {
-            from.caps & CAP_KILL != 0
-                || from.uids[..2].iter().any(|uid| *uid == to.uids[0] || *uid == to.uids[2])
-        };
-        match (from, to) {
-            (Ok(from), Ok(to)) if may(&from, &to) => {}
-            _ => return Err(Errno::EPERM),
-        }
+    if !cx.differs().unwrap_or(true) {
+        return Ok(());
     }
+    let (from, to) = (cx.caller.identity(), cx.caller.identity_of(pid));
+    let may = |from: &Identity, to: &Identity| {
+        from.caps & CAP_KILL != 0 || from.uids[..2].iter().any(|uid| *uid == to.uids[0] || *uid == to.uids[2])
+    };
+    match (from, to) {
+        (Ok(from), Ok(to)) if may(&from, &to) => Ok(()),
+        _ => Err(Errno::EPERM),
+    }
+}
+
+/// Sends as the caller may.
+fn send(cx: &Cx<'_>, pid: Pid, signal: i32) -> std::result::Result<(), Errno> {
+    let pidfd = process::pidfd_open(pid)?;
+    may_send(cx, pid)?;
     // Pinned first, then looked at.
     if !tree::is_ours(cx.supervisor, pid) {
         return Err(Errno::ESRCH);
