@@ -73,6 +73,12 @@ fn processes_that_hide() {
     assert_eq!(run("ok/allowed").mediated().output().stdout, expected);
     assert_eq!(run("no/denied").sandboxed().output().stdout, "mkdir EPERM\n");
     assert!(names(&env, "no/denied").is_empty());
+    // Nor is it taken for a program that was not approved, where executing is judged.
+    let _ = std::fs::remove_dir(env.path("ok/allowed/unread"));
+    let judged = env.sh("\"$0\" execonly ok/allowed; echo $?").arg(&program).dir(env.path("."));
+    let judged = judged.mediated().rule("core/sandbox/exec:allow").output();
+    assert_eq!(judged.stdout, [expected, "0\n"].concat());
+    assert!(judged.violations.is_empty(), "{judged:#?}");
 }
 
 /// A thread executes something while another one waits for the supervisor, which is gone then.

@@ -91,7 +91,17 @@ fn interpreters_are_judged() {
     let Ok(loader) = loader else { return };
     let run = how(&env, "plain", "ok/good");
     only_ok(&env, run.clone()).output().succeeded();
-    let done = only_ok(&env, run).rule(format!("denylist/exec+{}", loader.display())).output();
+    let no_loader = format!("denylist/exec+{}", loader.display());
+    let done = only_ok(&env, run).rule(&no_loader).output();
+    assert_eq!(done.stdout, "plain EPERM\n", "{done:?}");
+    // The kernel does not look at the class that a program says it is of.
+    let mut program = std::fs::read(env.path("ok/good")).unwrap();
+    program[4] = 1;
+    std::fs::write(env.path("ok/classless"), program).unwrap();
+    std::fs::set_permissions(env.path("ok/classless"), PermissionsExt::from_mode(0o755)).unwrap();
+    let run = how(&env, "plain", "ok/classless");
+    assert_eq!(run.output().stdout, "ran wrote\n");
+    let done = only_ok(&env, run).rule(&no_loader).output();
     assert_eq!(done.stdout, "plain EPERM\n", "{done:?}");
 }
 
@@ -196,13 +206,19 @@ fn the_command_has_options_for_it() {
 fn who_executes_a_match_is_killed() {
     let env = programs();
     let rule = format!("exec/kill_if_match+{}", env.text("no/*"));
-    let script =
-        "\"$0\" plain no/bad ran ok/said bad; echo $?; \"$0\" plain ok/good ran ok/said good; echo $?";
-    let run = env.sh(script).arg(env.program("image"));
+    let text = "\"$0\" plain no/bad ran ok/said bad; echo $?; \"$0\" plain ok/good ran ok/said good; echo $?";
+    let run = env.sh(text).arg(env.program("image"));
     assert_eq!(run.output().stdout, "bad wrote\n0\ngood wrote\n0\n");
     let done = run.clone().mediated().rule(&rule).output();
     assert!(done.stderr.contains("is killed: it executes"), "{done:?}");
     assert_eq!(done.stdout, "137\ngood wrote\n0\n", "{done:?}");
+    // Also by a script that names it.
+    script(&env, "ok/script", &format!("#!{} says\n", env.text("no/bad")));
+    let scripted = env.sh("\"$0\" plain ok/script; echo $?").arg(env.program("image"));
+    assert_eq!(scripted.output().stdout, "says\n0\n");
+    let done = scripted.mediated().rule(&rule).output();
+    assert_eq!(done.stdout, "137\n", "{done:?}");
+    assert!(done.stderr.contains(&format!("it executes `{}'", env.text("no/bad"))), "{done:?}");
     // A dry run kills nobody.
     let dry = run.mediated().rule(&rule).option("--dry-run").output();
     assert_eq!(dry.stdout, "bad wrote\n0\ngood wrote\n0\n", "{dry:?}");
@@ -292,9 +308,15 @@ fn what_is_resumed_runs_no_code_of_its_caller() {
     };
     let plain = "ok/good ran no/file resumed; exit";
     assert!(!wrote(&resume(&env, "ok/good", plain).output(), "resumed wrote\n"));
-    for variable in
-        ["LD_PRELOAD=$LIB", "LD_AUDIT=$LIB", "LD_LIBRARY_PATH=/tmp", "BASH_ENV=/tmp/x", "GLIBC_TUNABLES=a=b"]
-    {
+    for variable in [
+        "LD_PRELOAD=$LIB",
+        "LD_AUDIT=$LIB",
+        "LD_LIBRARY_PATH=/tmp",
+        "BASH_ENV=/tmp/x",
+        "GLIBC_TUNABLES=a=b",
+        "PS4=x",
+        "SHELLOPTS=xtrace",
+    ] {
         let script = format!("export {variable}; {plain}");
         let native =
             env.sh(&script).set("LIB", env.program_lib("preload")).set("PLANT", env.path("no/planted"));

@@ -15,6 +15,7 @@ use super::tree;
 use crate::policy::{Access, Decision, ExecRule, Lock, Mode, NetMode, State};
 use crate::report::{AccessKind, Subject, Violation, arguments};
 use crate::resolve::{self, Base, Object, Place};
+use crate::sys::fs::Stat;
 use crate::sys::{CallerFd, Errno, fs, is_want};
 use crate::tracee::{Result, Stop};
 
@@ -78,8 +79,7 @@ pub(super) fn exec(cx: &mut Cx<'_>) -> Result<Answer> {
     if asks {
         return Ok(Answer::Continue);
     }
-    let rule = approved.as_ref().and_then(|approved| policy.exec_rule(&approved.path));
-    match (rule, approved) {
+    match (approved.as_ref().and_then(|approved| approved.rule), approved) {
         (Some(ExecRule::Kill), Some(approved)) => {
             let (tgid, path) = (cx.caller.tgid()?, arguments::path(&approved.path));
             if cx.supervisor.options.dry_run {
@@ -116,8 +116,18 @@ fn may_resume(cx: &Cx<'_>, program: &Approved) -> Result<bool> {
 }
 
 /// Variables that any program, or any shell, takes code from. Those of interpreters are their own business.
-const LENDING: [&str; 7] =
-    ["LD_", "GLIBC_TUNABLES=", "GCONV_PATH=", "LOCPATH=", "MALLOC_TRACE=", "BASH_ENV=", "ENV="];
+const LENDING: [&str; 10] = [
+    "LD_",
+    "GLIBC_TUNABLES=",
+    "GCONV_PATH=",
+    "LOCPATH=",
+    "MALLOC_TRACE=",
+    "BASH_ENV=",
+    "BASH_FUNC_",
+    "SHELLOPTS=",
+    "PS4=",
+    "ENV=",
+];
 
 /// The first of [`LENDING`] in the environment that the caller gives to what it executes.
 fn lending_variable(cx: &Cx<'_>) -> Result<Option<&'static str>> {
@@ -163,17 +173,24 @@ fn executable(image: &Object) -> Result<()> {
 struct Approved {
     path: Vec<u8>,
     files: Vec<(u64, u64)>,
+    /// To kill counts also for interpreters, of which `path` is then one.
+    rule: Option<ExecRule>,
     unknown: bool,
 }
 
 /// Judges the program, and the interpreters that the kernel will start for it.
 fn approve(cx: &mut Cx<'_>, image: Object, cwd: Base) -> Result<Approved> {
-    let path = place(&image).to_vec();
+    let policy = Arc::clone(&cx.state()?.policy);
+    let mut path = place(&image).to_vec();
+    let mut rule = policy.exec_rule(&path);
     let mut files = Vec::new();
     let mut image = image;
     for _ in 0..=MAX_INTERPRETERS {
         judge_image(cx, &image, false)?;
         files.push(image.stat.id);
+        if rule != Some(ExecRule::Kill) && policy.exec_rule(place(&image)) == Some(ExecRule::Kill) {
+            (path, rule) = (place(&image).to_vec(), Some(ExecRule::Kill));
+        }
         let head = head(&image)?;
         if let Some(name) = script_interpreter(&head) {
             image = find(cx, &cwd, name)?;
@@ -185,9 +202,9 @@ fn approve(cx: &mut Cx<'_>, image: Object, cwd: Base) -> Result<Approved> {
                 Some(Err(Stop::Errno(errno))) if is_want(errno) => return Err(errno.into()),
                 Some(Err(_)) | None => {}
             }
-            return Ok(Approved { path, files, unknown: false });
+            return Ok(Approved { path, files, rule, unknown: false });
         } else {
-            return Ok(Approved { path, files, unknown: true });
+            return Ok(Approved { path, files, rule, unknown: true });
         }
     }
     Err(Errno::ELOOP.into())
@@ -244,17 +261,23 @@ fn script_interpreter(head: &[u8]) -> Option<&[u8]> {
     (!is_cut).then_some(name)
 }
 
+const EM_386: [u8; 2] = [3, 0];
+const EM_486: [u8; 2] = [6, 0];
+const EM_X86_64: [u8; 2] = [62, 0];
+
 /// Whether the kernel itself executes it: an ELF program of x86-64 or of 32-bit x86. One of another machine is
 /// given to an emulator by binfmt_misc.
 fn is_native(head: &[u8]) -> bool {
-    const MACHINES: [&[u8]; 2] = [&[62, 0], &[3, 0]];
-    head.starts_with(b"\x7fELF") && head.get(18..20).is_some_and(|machine| MACHINES.contains(&machine))
+    const MACHINES: [[u8; 2]; 3] = [EM_386, EM_486, EM_X86_64];
+    head.starts_with(b"\x7fELF")
+        && head.get(18..20).is_some_and(|machine| MACHINES.iter().any(|m| m == machine))
 }
 
 /// The loader that a 64- or 32-bit ELF program of this machine's byte order names.
 fn elf_interpreter(image: &Object, head: &[u8]) -> Option<Vec<u8>> {
     const PT_INTERP: u64 = 3;
-    let wide = *head.get(4)? == 2;
+    // By what the kernel goes, too, which looks at no class: the machine, and the size of a program header.
+    let wide = *head.get(18..20)? == EM_X86_64 && *head.get(54..56)? == [56, 0];
     let number = |bytes: &[u8], at: usize, len: usize| -> Option<u64> {
         Some(
             bytes
@@ -322,8 +345,11 @@ pub(super) fn verify(cx: &Cx<'_>, approval: &Arc<Approval>) -> Result<Option<Arc
     cx.caller.check()?;
     match runs {
         Ok(_) if before => Ok(None),
+        // A program that may be executed and not read.
+        Err(Errno::EACCES | Errno::EPERM) if cx.supervisor.options.dry_run => Ok(None),
+        Err(Errno::EACCES | Errno::EPERM) => Err(Errno::EPERM.into()),
         // The kernel may start another program for it (binfmt_misc).
-        Ok(stat) if approval.approved.contains(&stat.id) || is_allowed(cx)? => {
+        Ok(stat) if approval.approved.contains(&stat.id) || is_allowed(cx, &stat)? => {
             // Of a program that was started for another one nothing tells for which.
             let resumes = approval.resumes && approval.approved.contains(&stat.id);
             let done = change(cx, |policy, facts| {
@@ -357,6 +383,8 @@ pub(super) fn verify(cx: &Cx<'_>, approval: &Arc<Approval>) -> Result<Option<Arc
             violation.allow_with = path.starts_with(b"/").then(|| State::allow_hint(Access::Exec, &path));
             cx.tell(violation);
             if cx.supervisor.options.dry_run {
+                // Once is enough.
+                change(cx, |policy, facts| Some((policy.clone(), Facts { exec: None, ..facts })))?;
                 return Ok(None);
             }
             tree::kill(cx.supervisor, cx.caller.tgid()?);
@@ -374,8 +402,13 @@ fn running(cx: &Cx<'_>) -> Result<Vec<u8>> {
 }
 
 /// Whether the rules let the caller execute what it runs.
-fn is_allowed(cx: &Cx<'_>) -> Result<bool> {
+fn is_allowed(cx: &Cx<'_>, runs: &Stat) -> Result<bool> {
     let path = running(cx)?;
+    // What has no name any more has none that a rule can allow.
+    let named = fs::c_string(&path).and_then(|name| fs::lstat(fs::cwd(), &name));
+    if !named.is_ok_and(|named| named.id == runs.id) {
+        return Ok(false);
+    }
     // Not by `cx.state`, which asks this.
     let policy = &cx.supervisor.states.of(&cx.supervisor.sight.proc, cx.caller.call.tid)?.policy;
     let may = |access| policy.decide_path(access, &path, None) == Decision::Allow;
