@@ -90,12 +90,11 @@ const LANDLOCK: [(u32, &str, &str, &str); 7] = [
 impl Status {
     /// An error that names what is missing, if a sandbox cannot run here (or not with both locks, if that is asked for).
     pub(crate) fn require(&self, backstop: bool) -> Result<()> {
-        let missing = |feature: &&Feature| feature.required && !feature.is_available();
-        if let Some(feature) = self.features.iter().find(missing) {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("this system lacks {} (Linux {}): {}", feature.name, feature.since, feature.cost),
-            ));
+        for Feature { name, since, state, required, cost } in &self.features {
+            if let (State::Missing { reason }, true) = (state, required) {
+                let message = format!("this system lacks {name} (Linux {since}), without which {cost}: {reason}");
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
         }
         if backstop && !self.has_backstop() {
             return Err(Error::new(

@@ -42,7 +42,8 @@ const EXIT_STATUS: &[(&str, &str)] = &[
 const SIGNALS: &str = "SIGTERM and SIGHUP are passed on to the command. Signals of the terminal reach the command as they \
 would without sydbox. When the command stops, as an editor does for Ctrl-Z, sydbox stops as well, and what continues sydbox \
 continues the command. SIGINT and SIGQUIT end sydbox while it waits for what the command left behind. If sydbox is killed, \
-the command is killed too, and what it left behind can do nothing that is sandboxed. SIGUSR1 makes sydbox write the processes \
+the command is killed too, unless it has changed its user or group, and what is left can do nothing that is sandboxed. A \
+supervisor that stays behind for what the command left (core/trace/exit_wait_all:false) ends with that, or by SIGKILL. SIGUSR1 makes sydbox write the processes \
 of the sandbox to its standard error, with the modes and the lock of each; SIGUSR2 their rules as well. A supervisor that \
 stays behind for what the command left writes them to the log (-o, --log-fd), unless that is in JSON.";
 
