@@ -52,8 +52,7 @@ check:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --workspace --all-targets --no-default-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
-	$(CARGO) test --workspace --no-default-features --no-run
-	$(CARGO) build --workspace
+	$(CARGO) test --workspace --no-run
 	SYDBOX=$(TARGET)/debug/sydbox ESANDBOX=$(ESANDBOX) tests/demo/run
 	$(CARGO) test --workspace
 	if [ "$$(id -u)" -eq 0 ]; then tools/test-as-user --workspace; fi
