@@ -92,7 +92,8 @@ impl Status {
     pub(crate) fn require(&self, backstop: bool) -> Result<()> {
         for Feature { name, since, state, required, cost } in &self.features {
             if let (State::Missing { reason }, true) = (state, required) {
-                let message = format!("this system lacks {name} (Linux {since}), without which {cost}: {reason}");
+                let message =
+                    format!("this system lacks {name} (Linux {since}), without which {cost}: {reason}");
                 return Err(Error::new(ErrorKind::Unsupported, message));
             }
         }

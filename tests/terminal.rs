@@ -201,6 +201,11 @@ os.unlink("ok/on"); os.tcsetpgrp(0, job); wait(job)
 print("one that the key does not stop", flush=True)
 # Not over before sydbox has it, too.
 wait(start("trap '' TSTP; printf '\\001\\002'; read word; until grep -q '^ShdPnd:.0*$' /proc/$PPID/status; do :; done; echo got $word"))
+print("one that is stopped by its number", flush=True)
+job = start("echo >ok/on; while test -e ok/on; do :; done; exit 4")
+while not os.path.exists("ok/on"):
+    os.sched_yield()
+os.kill(job, signal.SIGTSTP); wait(job); os.unlink("ok/on"); front(job); wait(job)
 print("one that has something to do first", flush=True)
 job = start("trap 'mkdir ok/clean; rmdir ok/clean; kill -STOP $$; exit 3' TSTP; printf '\\001'; while :; do :; done")
 wait(job); front(job); wait(job)

@@ -46,7 +46,7 @@ impl Forward {
             handle(signal, survive)?;
         }
         for signal in STOPS {
-            handle(signal, leave)?;
+            handle_with(signal, leave as *const (), libc::SA_SIGINFO)?;
         }
         Ok(Self { target: None })
     }
@@ -274,9 +274,7 @@ extern "C" fn survive(signal: libc::c_int) {
 extern "C" fn pass(signal: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
     // SAFETY: errno is the thread's own; what the handler interrupted may still want to read it.
     let errno = unsafe { *libc::__errno_location() };
-    // SAFETY: with SA_SIGINFO the kernel hands over a siginfo that is valid while the handler runs.
-    let from_kernel = unsafe { (*info).si_code } == libc::SI_KERNEL;
-    if !(from_kernel && command_has_it()) {
+    if !(is_from_kernel(info) && command_has_it()) {
         send(signal);
     }
     // SAFETY: as above.
@@ -317,22 +315,31 @@ fn reaches(target: libc::c_int, signal: libc::c_int) -> bool {
     unsafe { libc::syscall(libc::SYS_pidfd_send_signal, target, signal, info, 0) == 0 }
 }
 
-/// A key that stops. The program may have something to do first, or not want to stop at all.
-extern "C" fn leave(signal: libc::c_int) {
+/// A key that stops, or a signal in its place that is sent to us alone. The program may have something to do first, or not want
+/// to stop at all.
+extern "C" fn leave(signal: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
     // SAFETY: errno is the thread's own; what the handler interrupted may still want to read it.
     let errno = unsafe { *libc::__errno_location() };
     LEFT.store(signal, Ordering::SeqCst);
-    let has_it = match PROGRAM.load(Ordering::SeqCst) {
+    let target = TARGET.load(Ordering::SeqCst);
+    let is_left = match (PROGRAM.load(Ordering::SeqCst), is_from_kernel(info)) {
         // It may have been born.
-        0 => true,
-        _ => command_is_in_group() && reaches(TARGET.load(Ordering::SeqCst), 0),
+        (0, from_kernel) => from_kernel,
+        (_, true) => command_is_in_group() && reaches(target, 0),
+        (_, false) => reaches(target, signal),
     };
-    if !has_it {
+    if !is_left {
         LEFT.store(0, Ordering::SeqCst);
         stop_by(signal, || true);
     }
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno };
+}
+
+/// Whether a signal is none that a process sent. `info`: what a handler is given with SA_SIGINFO.
+fn is_from_kernel(info: *const libc::siginfo_t) -> bool {
+    // SAFETY: the kernel hands over a siginfo that is valid while the handler runs.
+    unsafe { (*info).si_code == libc::SI_KERNEL }
 }
 
 /// Whether this process has the signal, and no thread has taken it yet.
