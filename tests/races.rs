@@ -488,7 +488,8 @@ pid, _ = blocked(many)
 os.kill(pid, signal.SIGALRM); print('ended', os.waitpid(pid, 0)[1] >> 8)
 ";
     let env = Env::new();
-    let run = env.run("python3").args(["-c", script]).dir(env.path("ok"));
+    // In the background SIGQUIT is ignored.
+    let run = env.run("env").args(["--default-signal", "python3", "-c", script]).dir(env.path("ok"));
     let native = run.output().succeeded().stdout;
     assert_eq!(native, "15\n3\n6\n24\n11\nstopped 9\nended 9\n");
     std::fs::remove_file(env.path("ok/fifo")).unwrap();
