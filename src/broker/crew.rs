@@ -200,7 +200,7 @@ fn run(supervisor: &Arc<Supervisor>) {
         threads.running.push(tid);
     }
     let options = &supervisor.options;
-    match Worker::new(options.privileged, options.dropped_caps) {
+    match Worker::new(options.own.as_ref(), options.dropped_caps) {
         Ok(mut worker) => while receive(supervisor, &mut worker) && crew.park() {},
         Err(stop) => {
             log::error!("a thread of the supervisor cannot be set up: {stop:?}");
@@ -256,7 +256,7 @@ fn receive(supervisor: &Arc<Supervisor>, worker: &mut Worker) -> bool {
             }
         }
         handle(supervisor, worker, notification);
-        if worker.spoilt.get() {
+        if worker.spoilt {
             relieve(supervisor);
             return false;
         }

@@ -49,7 +49,7 @@ pub(super) fn identity(cx: &mut Cx<'_>) -> Result<Answer> {
         return Ok(Answer::Continue);
     }
     let mut groups = None;
-    if cx.state()?.policy.identity_change && cx.supervisor.options.privileged {
+    if cx.state()?.policy.identity_change && cx.supervisor.options.own.is_some() {
         groups = restrict(cx)?;
     }
     let shares_fs = matches!(cx.row.name, "unshare" | "clone");

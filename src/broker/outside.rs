@@ -45,9 +45,9 @@ fn prepare(cx: &Cx<'_>, words: &[Vec<u8>]) -> Result<Program> {
     let status = proc.read_all(tid, "status", 1 << 20)?;
     let identity = Identity::parse(&status).ok_or(Errno::EPERM)?;
     let mask = |key| status_mask(&status, key).ok_or(Errno::EPERM);
-    let credentials = match cx.supervisor.options.privileged {
-        false => None,
-        true => Some(Credentials {
+    let credentials = match cx.supervisor.options.own {
+        None => None,
+        Some(_) => Some(Credentials {
             uids: [identity.uids[0], identity.uids[1], identity.uids[2]],
             gids: [identity.gids[0], identity.gids[1], identity.gids[2]],
             groups: identity.groups,

@@ -14,6 +14,7 @@ use super::watch::Watch;
 use crate::magic::Arming;
 use crate::policy::State;
 use crate::report::Sink;
+use crate::sys::creds::Own;
 use crate::sys::seccomp::Notification;
 use crate::sys::{CallerFd, Errno, Pid, process};
 use crate::tracee::Sight;
@@ -24,8 +25,8 @@ pub(crate) struct Options {
     pub(crate) dry_run: bool,
     /// What the filter traps, and so what can be switched on.
     pub(crate) arming: Arming,
-    /// Whether the process has capabilities or is root, so that callers can differ from it.
-    pub(crate) privileged: bool,
+    /// Who we are, if we have capabilities or are root, so that callers can differ from us.
+    pub(crate) own: Option<Own>,
     /// Capabilities that the tree does not have.
     pub(crate) dropped_caps: u64,
     /// Whether the second lock is there.

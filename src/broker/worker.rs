@@ -1,14 +1,14 @@
 //! A thread that works for callers: with their identity (I5) and their umask.
 #![forbid(unsafe_code)]
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::crew;
 use super::cx::Cx;
 use super::states::Tagged;
-use crate::sys::creds::{self, Caps};
+use crate::sys::creds::{self, Caps, Own};
 use crate::sys::diag::Diag;
 use crate::sys::{Errno, Pid, fs, is_want, process};
 use crate::tracee::{Identity, Result};
@@ -31,16 +31,7 @@ pub(crate) struct Worker {
     /// What the kernel is asked about sockets by. `None`: it cannot be asked.
     diag: OnceCell<Option<Diag>>,
     /// The thread could not become itself again and must end.
-    pub(crate) spoilt: Cell<bool>,
-}
-
-/// The identity to come back to.
-struct Own {
-    fsuid: u32,
-    fsgid: u32,
-    groups: Vec<u32>,
-    /// All in force.
-    caps: Caps,
+    pub(crate) spoilt: bool,
 }
 
 /// Capabilities that workers keep though the tree lost them: to look at callers of other users, and to tag them. They are
@@ -48,13 +39,10 @@ struct Own {
 const KEPT: u64 = 1 << 19 | 1 << 24; // CAP_SYS_PTRACE, CAP_SYS_RESOURCE
 
 impl Worker {
-    /// Makes the calling thread one that works for callers. `privileged`: callers may differ from us.
-    pub(crate) fn new(privileged: bool, dropped_caps: u64) -> Result<Self> {
+    /// Makes the calling thread one that works for callers. `own`: who we are, if callers may differ from us.
+    pub(crate) fn new(own: Option<&Own>, dropped_caps: u64) -> Result<Self> {
         let own_fs = fs::unshare_fs().is_ok();
-        let own = match privileged {
-            false => None,
-            true => Some(Own::settle(dropped_caps)?),
-        };
+        let own = own.map(|own| settle(own, dropped_caps)).transpose()?;
         Ok(Self {
             own_fs,
             umask: None,
@@ -62,7 +50,7 @@ impl Worker {
             diag: OnceCell::new(),
             tid: process::gettid(),
             raised: false,
-            spoilt: Cell::new(false),
+            spoilt: false,
         })
     }
 
@@ -99,7 +87,7 @@ impl Worker {
             Ok(()) => self.raised = raised,
             Err(errno) => {
                 log::error!("a thread of the supervisor cannot change its capabilities: {errno}; it ends");
-                self.spoilt.set(true);
+                self.spoilt = true;
             }
         }
     }
@@ -124,30 +112,20 @@ impl Worker {
 
     fn become_self(&mut self) {
         let Some(own) = &self.own else { return };
-        let back = creds::capset(own.caps)
-            .and_then(|()| creds::seteids(own.fsuid, own.fsgid))
-            .and_then(|()| creds::setfsuid(own.fsuid))
-            .and_then(|()| creds::setfsgid(own.fsgid))
-            .and_then(|()| creds::setgroups(&own.groups))
-            .and_then(|()| creds::capset(own.caps));
-        if let Err(errno) = back {
+        if let Err(errno) = own.take_on() {
             log::error!("a thread of the supervisor cannot take its identity back: {errno}; it ends");
-            self.spoilt.set(true);
+            self.spoilt = true;
         }
     }
 }
 
-impl Own {
-    fn settle(dropped: u64) -> Result<Self> {
-        let mut caps = creds::capget()?;
-        caps.permitted &= !dropped | KEPT;
-        caps.effective = caps.permitted & !KEPT;
-        caps.inheritable = 0;
-        creds::capset(caps)?;
-        let (fsuid, fsgid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-        let caps = Caps { effective: caps.permitted, ..caps };
-        Ok(Self { fsuid, fsgid, groups: creds::getgroups()?, caps })
-    }
+/// What the calling thread comes back to: all in force that workers may have. It starts without what is [`KEPT`].
+fn settle(own: &Own, dropped: u64) -> Result<Own> {
+    own.inherit()?;
+    let permitted = own.caps.permitted & (!dropped | KEPT);
+    let caps = Caps { effective: permitted, permitted, inheritable: 0 };
+    creds::capset(Caps { effective: permitted & !KEPT, ..caps })?;
+    Ok(Own { caps, ..own.clone() })
 }
 
 impl Cx<'_> {
@@ -187,7 +165,7 @@ impl Cx<'_> {
 
     /// Whether the caller may differ from us in more than its umask.
     pub(crate) fn differs(&self) -> Result<bool> {
-        if !self.supervisor.options.privileged {
+        if self.supervisor.options.own.is_none() {
             return Ok(false);
         }
         Ok(LOOK_AT_ALL.load(Ordering::Relaxed) || self.state()?.facts.identity_changed)
@@ -199,7 +177,7 @@ impl Cx<'_> {
             return run(self);
         }
         self.worker.set_raised(false);
-        if self.worker.spoilt.get() {
+        if self.worker.spoilt {
             return Err(Errno::EPERM.into());
         }
         let result = run(self);

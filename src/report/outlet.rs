@@ -13,6 +13,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::sys::creds::Own;
+
 /// How long one caller waits for the writer.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How long the end waits for what is still queued.
@@ -31,6 +33,8 @@ struct Shared {
     drained: Condvar,
     /// For the thread, as long as there is one.
     writer: Mutex<Box<dyn Write + Send>>,
+    /// Who made the outlet, and writes.
+    own: Option<Own>,
 }
 
 #[derive(Default)]
@@ -88,9 +92,12 @@ impl Shared {
     /// Starts the thread; `false` where there can be none.
     fn start(self: &Arc<Self>) -> bool {
         let theirs = Arc::clone(self);
+        let own = self.own.clone();
         let thread = thread::Builder::new().name("sydbox-report".into()).spawn(move || {
             // A terminal that the sandboxed program has taken for itself would stop the whole process (SIGTTOU).
             let _ = nix::sys::signal::SigSet::all().thread_block();
+            // Who reports may be acting for a process of the sandbox, which the writer has nothing to do with.
+            let _ = own.map(|own| own.inherit());
             theirs.drain();
         });
         thread.is_ok()
@@ -111,7 +118,8 @@ impl Outlet {
     /// An outlet to this writer.
     pub fn new(writer: Box<dyn Write + Send>) -> Self {
         let (filled, drained) = (Condvar::new(), Condvar::new());
-        let shared = Shared { state: Mutex::default(), filled, drained, writer: Mutex::new(writer) };
+        let own = Own::here().ok();
+        let shared = Shared { state: Mutex::default(), filled, drained, writer: Mutex::new(writer), own };
         Self { shared: Arc::new(shared) }
     }
 

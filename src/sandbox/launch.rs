@@ -15,9 +15,10 @@ use crate::gate;
 use crate::magic::Arming;
 use crate::policy::{NetMode, State};
 use crate::sys::child::{self, Message, Setup, Step};
+use crate::sys::creds::{self, Own};
 use crate::sys::fs::{self, Proc};
 use crate::sys::memory::Access;
-use crate::sys::{CallerFd, Errno, Pid, creds, process, seccomp};
+use crate::sys::{CallerFd, Errno, Pid, process, seccomp};
 use crate::tracee::{Identity, Sight, identity_of};
 
 /// Limits by the names of their options.
@@ -74,9 +75,9 @@ impl Launch {
                 .map_err(|errno| Error::system("socketpair", errno))?;
         let proc =
             Proc::open().map_err(|errno| Error::system("/proc is needed, and must be a procfs", errno))?;
-        let caps = creds::capget().map_err(|errno| Error::system("capget", errno))?;
-        let privileged = caps.permitted != 0 || nix::unistd::geteuid().is_root();
-        let dropped_caps = if privileged { gate::capabilities::dropped() } else { 0 };
+        let own = Own::here().map_err(|errno| Error::system("capget", errno))?;
+        let own = Some(own).filter(|own| own.caps.permitted != 0 || own.uid == 0);
+        let dropped_caps = if own.is_some() { gate::capabilities::dropped() } else { 0 };
         let (landlock, grants) = match sandbox.builder.without_landlock {
             true => Default::default(),
             false => broker::ruleset(&sandbox.shape, &policy).map_err(|error| {
@@ -121,7 +122,7 @@ impl Launch {
                 write: shape.write,
                 startup: false,
             },
-            privileged,
+            own,
             dropped_caps,
             backstop,
             grants,

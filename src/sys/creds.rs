@@ -112,10 +112,56 @@ pub(crate) fn seteids(uid: u32, gid: u32) -> Result<()> {
     }
 }
 
+/// Who a thread is, so that it, or another one, can be that again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Own {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) groups: Vec<u32>,
+    pub(crate) caps: Caps,
+}
+
+impl Own {
+    /// The calling thread, which acts for nobody.
+    pub(crate) fn here() -> Result<Self> {
+        let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        Ok(Self { uid, gid, groups: getgroups()?, caps: capget()? })
+    }
+
+    /// Makes the calling thread so. The capabilities must be ones that it may put in force.
+    pub(crate) fn take_on(&self) -> Result<()> {
+        capset(self.caps)?;
+        seteids(self.uid, self.gid)?;
+        setfsuid(self.uid)?;
+        setfsgid(self.gid)?;
+        setgroups(&self.groups)?;
+        // Changes of the user take some away.
+        capset(self.caps)
+    }
+
+    /// Makes the calling thread so if it is not: who starts a thread while it acts for somebody passes that on.
+    pub(crate) fn inherit(&self) -> Result<()> {
+        let present = Self::here()?;
+        let permitted = present.caps.permitted;
+        let wanted = Self { caps: present.caps, ..self.clone() };
+        if (fsuid(), fsgid()) == (self.uid, self.gid) && present == wanted {
+            return Ok(());
+        }
+        Self { caps: Caps { effective: permitted, ..present.caps }, ..wanted }.take_on()?;
+        capset(Caps { effective: self.caps.effective & permitted, ..present.caps })
+    }
+}
+
 /// The file system user id of the calling thread.
 pub(crate) fn fsuid() -> u32 {
     // SAFETY: an id that cannot be set changes nothing; the answer is the present one.
     unsafe { libc::syscall(libc::SYS_setfsuid, u32::MAX) as u32 }
+}
+
+/// The file system group id of the calling thread.
+fn fsgid() -> u32 {
+    // SAFETY: as above.
+    unsafe { libc::syscall(libc::SYS_setfsgid, u32::MAX) as u32 }
 }
 
 fn confirm(now: libc::c_long, wanted: u32) -> Result<()> {
