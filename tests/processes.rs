@@ -295,13 +295,16 @@ fn limits_hold_for_the_tree() {
     }
     // One that is above what there is.
     if !is_root() {
-        let too_many = env
-            .sh("ulimit -f 8; exec \"$0\" -m core/limit/filesize:1G -- true")
-            .arg(common::sydbox())
-            .output();
-        assert_eq!(too_many.status.code(), Some(125), "{too_many:?}");
-        assert!(too_many.stderr.contains("cannot set core/limit/filesize"), "{too_many:?}");
+        for (option, value, name) in [("f", "8", "filesize"), ("n", "64", "files")] {
+            let script = format!("ulimit -{option} {value}; exec \"$0\" -m core/limit/{name}:1M -- true");
+            let too_many = env.sh(&script).arg(common::sydbox()).output();
+            assert_eq!(too_many.status.code(), Some(125), "{too_many:?}");
+            assert!(too_many.stderr.contains(&format!("cannot set core/limit/{name}")), "{too_many:?}");
+        }
     }
+    // One that is what there is.
+    let same = env.sh("ulimit -t 60; exec \"$0\" -q -m core/limit/cpu:60 -- true").arg(common::sydbox());
+    assert_eq!(same.output().status.code(), Some(0));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::watch::Watch;
 use crate::magic::Arming;
 use crate::policy::State;
 use crate::report::Sink;
+use crate::sys::child::Message;
 use crate::sys::creds::Own;
 use crate::sys::seccomp::Notification;
 use crate::sys::{CallerFd, Errno, Pid, process};
@@ -138,6 +139,14 @@ impl Supervisor {
             // If the child is dead by now, that shows elsewhere.
             let _ = nix::unistd::write(&starting.ours, &[0]);
         }
+    }
+
+    /// What the eldest said after it was let go on: why it did not get as far as its exec.
+    pub(crate) fn last_message(&self) -> Option<Message> {
+        let starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = starting.as_ref()?.ours.as_fd();
+        let [events] = process::poll([ours], [libc::POLLIN], 0).ok()?;
+        (events & libc::POLLIN != 0).then(|| Message::receive(ours))?.map(|(message, _)| message)
     }
 
     /// Whether the eldest has not executed its command yet. Its first exec is ours and counts for nothing.

@@ -40,8 +40,10 @@ fn limits(policy: &State) -> Vec<(u32, u64, u64)> {
         (libc::RLIMIT_CORE, Some(limits.core.unwrap_or(0))),
     ];
     let set = set.into_iter().filter_map(|(resource, value)| Some((resource, value?, value?)));
-    // First SIGXCPU, which says what it was, and then SIGKILL.
-    let cpu = limits.cpu.map(|cpu| (libc::RLIMIT_CPU, cpu, cpu.saturating_add(1)));
+    // First SIGXCPU, which says what it was, and then SIGKILL, as far as that is ours to say.
+    let own = process::own_hard_limit(libc::RLIMIT_CPU);
+    let last = |cpu: u64| if own == Ok(cpu) { cpu } else { cpu.saturating_add(1) };
+    let cpu = limits.cpu.map(|cpu| (libc::RLIMIT_CPU, cpu, last(cpu)));
     set.chain(cpu).collect()
 }
 
@@ -225,7 +227,10 @@ impl Keep {
             }
             (Err(error), Ok(supervisor)) => {
                 Crew::end(&supervisor);
-                Err(spawn_error(&command, error))
+                Err(match supervisor.last_message() {
+                    Some(Message::Failed { step, errno, resource }) => step_error(step, errno, resource),
+                    _ => spawn_error(&command, error),
+                })
             }
             (Err(error), Err(missed)) => Err(missed.unwrap_or_else(|| spawn_error(&command, error))),
         }
@@ -286,17 +291,17 @@ impl Meet {
         let own_root = fs::own_root_id();
         let memory = Access::detect();
         let (message, sent) = Message::receive(ours.as_fd()).ok_or(None)?;
-        // The child's own closes when the command is executed.
-        let theirs = take(&theirs).ok_or(None)?;
-        let file = fs::fstat(theirs.as_fd()).map_err(|errno| Error::system("fstat", errno))?;
-        let starting = Starting { ours, number: CallerFd(theirs.as_raw_fd()), id: file.id };
-        drop(theirs);
         let (pid, number) = match message {
             Message::Loaded { pid, listener } => (pid, listener),
             Message::Failed { step, errno, resource } => {
                 return Err(Some(step_error(step, errno, resource)));
             }
         };
+        // The child's own closes when the command is executed.
+        let theirs = take(&theirs).ok_or(None)?;
+        let file = fs::fstat(theirs.as_fd()).map_err(|errno| Error::system("fstat", errno))?;
+        let starting = Starting { ours, number: CallerFd(theirs.as_raw_fd()), id: file.id };
+        drop(theirs);
         let listener = match (sent, has_pidfd_getfd) {
             (Some(listener), _) => listener,
             (None, _) => process::pidfd_open(pid)
