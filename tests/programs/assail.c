@@ -176,7 +176,7 @@ static long by_io(void) { return contents("io"); }
 static long by_syscall(void) { return contents("syscall"); }
 static long by_personality(void) { return contents("personality"); }
 static long by_pagemap(void) { return opened(pid, "pagemap", O_RDONLY); }
-static long by_fd(void) { return opened(pid, "fd/2", O_RDONLY); }
+static long by_fd(void) { return opened(pid, "fd/0", O_RDONLY); }
 static long by_fd_list(void) { return opened(pid, "fd", O_RDONLY | O_DIRECTORY); }
 static long by_fdinfo(void) { return contents("fdinfo/0"); }
 static long by_cwd(void) { return opened(pid, "cwd/.", O_RDONLY | O_DIRECTORY); }
