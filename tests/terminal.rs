@@ -199,8 +199,13 @@ while not os.path.exists("ok/on"):
     os.sched_yield()
 os.unlink("ok/on"); os.tcsetpgrp(0, job); wait(job)
 print("one that the key does not stop", flush=True)
-# Not over before sydbox has it, too.
-wait(start("trap '' TSTP; printf '\\001\\002'; read word; until grep -q '^ShdPnd:.0*$' /proc/$PPID/status; do :; done; echo got $word"))
+# Not over before sydbox has what the terminal sent, too.
+told = "until grep -q '^ShdPnd:.0*$' /proc/$PPID/status; do :; done; "
+wait(start("trap '' TSTP; printf '\\001\\002'; read word; " + told + "echo got $word"))
+print("one that stops its group, and is stopped by the key later", flush=True)
+once = "mkdir ok/d; rmdir ok/d; mkdir ok/d; rmdir ok/d; exit $(cat ok/stops | wc -l)"
+job = start("kill -TSTP 0; trap 'echo >>ok/stops' TSTP; mkdir ok/d; rmdir ok/d; " + told + "printf '\\001'; until test -s ok/stops; do :; done; " + once)
+wait(job); front(job); wait(job); os.unlink("ok/stops")
 print("one that is stopped by its number", flush=True)
 job = start("echo >ok/on; while test -e ok/on; do :; done; exit 4")
 while not os.path.exists("ok/on"):

@@ -29,6 +29,8 @@ const SURVIVED: [libc::c_int; 3] = [libc::SIGINT, libc::SIGQUIT, libc::SIGIO];
 const STOPS: [libc::c_int; 2] = [libc::SIGTSTP, libc::SIGTTIN];
 /// The last one that was left to the program, or 0.
 static LEFT: AtomicI32 = AtomicI32::new(0);
+/// The one that this process is being stopped by, or 0.
+static STOPPED: AtomicI32 = AtomicI32::new(0);
 
 /// The handlers, in place. There is one set for the process.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ impl Forward {
             handle(signal, survive)?;
         }
         for signal in STOPS {
-            handle_with(signal, leave as *const (), libc::SA_SIGINFO)?;
+            handle_stop(signal)?;
         }
         Ok(Self { target: None })
     }
@@ -149,15 +151,16 @@ impl Requests {
     /// whether the program is stopped, asked when this process cannot be continued any more without being told.
     pub fn stop(&self, signal: i32, still: impl Fn() -> bool) {
         stop_by(signal, still);
+        LEFT.store(0, Ordering::SeqCst);
     }
 
     /// Sends a signal to all others of this process's group.
     pub fn stop_group(&self, signal: i32) -> io::Result<()> {
-        // SAFETY: the first signal may be any; its action is put back.
+        let before = default_action(signal, libc::SIG_IGN);
+        // SAFETY: plain numbers, and the action that was there before.
         unsafe {
-            let before = libc::signal(signal, libc::SIG_IGN);
             let sent = check(libc::kill(0, signal));
-            libc::signal(signal, before);
+            libc::sigaction(signal, &before, ptr::null_mut());
             sent
         }
     }
@@ -196,10 +199,25 @@ impl Drop for Requests {
     }
 }
 
+/// What a handler does: errno is the thread's own, and what was interrupted may still want to read it.
+fn keeping_errno(run: impl FnOnce()) {
+    // SAFETY: the address of a number of the thread's own.
+    let errno = unsafe { *libc::__errno_location() };
+    run();
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = errno };
+}
+
 extern "C" fn ask(signal: libc::c_int) {
     let byte = signal as u8;
     if signal == libc::SIGCONT {
         CONTINUES.fetch_add(1, Ordering::SeqCst);
+        LEFT.store(0, Ordering::SeqCst);
+        // The program goes on as well, and the next stop may come before the thread that stopped does.
+        let stopped = STOPPED.swap(0, Ordering::SeqCst);
+        if STOPS.contains(&stopped) {
+            let _ = handle_stop(stopped);
+        }
     }
     let pipe = REQUESTS.load(Ordering::SeqCst);
     if pipe < 0 {
@@ -208,16 +226,18 @@ extern "C" fn ask(signal: libc::c_int) {
         }
         return;
     }
-    // SAFETY: write(2) of one byte may be called in a handler; errno is the thread's own, and put back.
-    unsafe {
-        let errno = *libc::__errno_location();
-        libc::write(pipe, (&raw const byte).cast(), 1);
-        *libc::__errno_location() = errno;
-    }
+    keeping_errno(|| {
+        // SAFETY: write(2) of one byte may be called in a handler.
+        unsafe { libc::write(pipe, (&raw const byte).cast(), 1) };
+    });
 }
 
 fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> io::Result<()> {
     handle_with(signal, handler as *const (), 0)
+}
+
+fn handle_stop(signal: libc::c_int) -> io::Result<()> {
+    handle_with(signal, leave as *const (), libc::SA_SIGINFO)
 }
 
 /// `handler`: with the arguments that `flags` say.
@@ -260,25 +280,21 @@ fn check(answer: libc::c_int) -> io::Result<()> {
 extern "C" fn survive(signal: libc::c_int) {
     let target = TARGET.load(Ordering::SeqCst);
     if target >= 0 && signal != libc::SIGIO {
-        // SAFETY: errno is the thread's own; what the handler interrupted may still want to read it.
-        let errno = unsafe { *libc::__errno_location() };
-        // Only a question.
-        if !reaches(target, 0) {
-            end_by(signal);
-        }
-        // SAFETY: as above.
-        unsafe { *libc::__errno_location() = errno };
+        keeping_errno(|| {
+            // Only a question.
+            if !reaches(target, 0) {
+                end_by(signal);
+            }
+        });
     }
 }
 
 extern "C" fn pass(signal: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
-    // SAFETY: errno is the thread's own; what the handler interrupted may still want to read it.
-    let errno = unsafe { *libc::__errno_location() };
-    if !(is_from_kernel(info) && command_has_it()) {
-        send(signal);
-    }
-    // SAFETY: as above.
-    unsafe { *libc::__errno_location() = errno };
+    keeping_errno(|| {
+        if !(is_from_kernel(info) && command_has_it()) {
+            send(signal);
+        }
+    });
 }
 
 /// Whether what the terminal has sent us, as it is hung up, the program has as well: of a group all get it, but not if it is
@@ -318,22 +334,20 @@ fn reaches(target: libc::c_int, signal: libc::c_int) -> bool {
 /// A key that stops, or a signal in its place that is sent to us alone. The program may have something to do first, or not want
 /// to stop at all.
 extern "C" fn leave(signal: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
-    // SAFETY: errno is the thread's own; what the handler interrupted may still want to read it.
-    let errno = unsafe { *libc::__errno_location() };
-    LEFT.store(signal, Ordering::SeqCst);
-    let target = TARGET.load(Ordering::SeqCst);
-    let is_left = match (PROGRAM.load(Ordering::SeqCst), is_from_kernel(info)) {
-        // It may have been born.
-        (0, from_kernel) => from_kernel,
-        (_, true) => command_is_in_group() && reaches(target, 0),
-        (_, false) => reaches(target, signal),
-    };
-    if !is_left {
-        LEFT.store(0, Ordering::SeqCst);
-        stop_by(signal, || true);
-    }
-    // SAFETY: as above.
-    unsafe { *libc::__errno_location() = errno };
+    keeping_errno(|| {
+        LEFT.store(signal, Ordering::SeqCst);
+        let target = TARGET.load(Ordering::SeqCst);
+        let is_left = match (PROGRAM.load(Ordering::SeqCst), is_from_kernel(info)) {
+            // It may have been born.
+            (0, from_kernel) => from_kernel,
+            (_, true) => command_is_in_group() && reaches(target, 0),
+            (_, false) => reaches(target, signal),
+        };
+        if !is_left {
+            LEFT.store(0, Ordering::SeqCst);
+            stop_by(signal, || true);
+        }
+    });
 }
 
 /// Whether a signal is none that a process sent. `info`: what a handler is given with SA_SIGINFO.
@@ -359,28 +373,40 @@ fn is_waiting(signal: libc::c_int) -> bool {
 
 /// SIGCONT takes away a stop that waits, so that whoever is told to go on meanwhile does.
 fn stop_by(signal: libc::c_int, still: impl Fn() -> bool) {
-    // SAFETY: all may be called in a handler; the structures are ours, and what they say is what was before.
-    unsafe {
-        let (mut action, mut before): (libc::sigaction, libc::sigaction) =
-            (std::mem::zeroed(), std::mem::zeroed());
-        let (mut mask, mut masked): (libc::sigset_t, libc::sigset_t) =
-            (std::mem::zeroed(), std::mem::zeroed());
+    // SAFETY: the sets are ours, and filled before they are used.
+    let (mask, mut masked) = unsafe {
+        let (mut mask, masked): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
         libc::sigemptyset(&mut mask);
         libc::sigaddset(&mut mask, signal);
+        (mask, masked)
+    };
+    // SAFETY: all may be called in a handler; mask and action become again what they were.
+    unsafe {
         libc::pthread_sigmask(libc::SIG_BLOCK, &mask, &mut masked);
-        action.sa_sigaction = libc::SIG_DFL;
-        libc::sigaction(signal, &action, &mut before);
+        let before = default_action(signal, libc::SIG_DFL);
+        STOPPED.store(signal, Ordering::SeqCst);
         // SIGSTOP does not wait.
         if signal != libc::SIGSTOP || still() {
             libc::raise(signal);
         }
         if !still() {
-            action.sa_sigaction = libc::SIG_IGN;
-            libc::sigaction(signal, &action, ptr::null_mut());
+            default_action(signal, libc::SIG_IGN);
         }
         libc::pthread_sigmask(libc::SIG_UNBLOCK, &mask, ptr::null_mut());
         libc::pthread_sigmask(libc::SIG_SETMASK, &masked, ptr::null_mut());
         libc::sigaction(signal, &before, ptr::null_mut());
+    }
+}
+
+/// Replaces what is done at a signal by nothing, or by what is done without a handler. Returns what was.
+fn default_action(signal: libc::c_int, with: libc::sighandler_t) -> libc::sigaction {
+    // SAFETY: the structures are integers and pointers, for which zero is a value, and ours.
+    unsafe {
+        let (mut action, mut before): (libc::sigaction, libc::sigaction) =
+            (std::mem::zeroed(), std::mem::zeroed());
+        action.sa_sigaction = with;
+        libc::sigaction(signal, &action, &mut before);
+        before
     }
 }
 

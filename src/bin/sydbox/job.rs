@@ -9,7 +9,7 @@ use std::fs::File;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid, tcgetpgrp, tcsetpgrp};
+use nix::unistd::{Pid, getpgid, getpgrp, getpid, getppid, getsid, tcgetpgrp, tcsetpgrp};
 use sydbox::Tree;
 use sydbox::command::Requests;
 
@@ -61,8 +61,9 @@ impl Job {
             tcsetpgrp(&terminal, group)
                 .unwrap_or_else(|errno| log::debug!("cannot give the terminal back: {errno}"));
         }
-        // Also if it was the keys that stopped both, and not both are told to go on.
-        if is_stopped(self.eldest)
+        // Also if it was the keys that stopped both, and not both are told to go on. Waited for, it is another one's number.
+        if parent(self.eldest) == getpid()
+            && is_stopped(self.eldest)
             && let Err(errno) = kill(self.eldest, Signal::SIGCONT)
         {
             log::debug!("cannot let the command go on: {errno}");
