@@ -77,11 +77,20 @@ fn interpreters_are_judged() {
     script(&env, "ok/second", &format!("#!{} says\n", env.text("ok/good")));
     script(&env, "ok/first", &format!("#!{}\n", env.text("ok/second")));
     script(&env, "ok/nested", &format!("#!{}\n", env.text("ok/direct")));
-    for (name, refused) in
-        [("ok/direct", true), ("ok/second", false), ("ok/first", false), ("ok/nested", true)]
-    {
+    // As much as the kernel reads is one line that ends like the name, which it takes for the option.
+    let bad = env.text("no/bad");
+    let long = format!("#!{bad} says");
+    script(&env, "ok/long", &format!("{long}{}{bad}", "\t".repeat(256 - long.len() - bad.len())));
+    let names = [
+        ("ok/direct", true),
+        ("ok/second", false),
+        ("ok/first", false),
+        ("ok/nested", true),
+        ("ok/long", true),
+    ];
+    for (name, refused) in names {
         let run = env.run(env.program("image")).arg("plain").arg(env.path(name));
-        assert_eq!(run.output().stdout, "says\n", "{name}");
+        assert!(run.output().stdout.starts_with("says"), "{name}");
         let done = only_ok(&env, run).output();
         assert_eq!(done.stdout, if refused { "plain EPERM\n" } else { "says\n" }, "{name}: {done:?}");
         assert_eq!(done.paths().contains(&env.text("no/bad")), refused, "{name}: {done:?}");

@@ -181,16 +181,16 @@ struct Approved {
 /// Judges the program, and the interpreters that the kernel will start for it.
 fn approve(cx: &mut Cx<'_>, image: Object, cwd: Base) -> Result<Approved> {
     let policy = Arc::clone(&cx.state()?.policy);
-    let mut path = place(&image).to_vec();
-    let mut rule = policy.exec_rule(&path);
+    let (mut path, mut rule) = (Vec::new(), None);
     let mut files = Vec::new();
     let mut image = image;
     for _ in 0..=MAX_INTERPRETERS {
         judge_image(cx, &image, false)?;
-        files.push(image.stat.id);
-        if rule != Some(ExecRule::Kill) && policy.exec_rule(place(&image)) == Some(ExecRule::Kill) {
-            (path, rule) = (place(&image).to_vec(), Some(ExecRule::Kill));
+        let found = policy.exec_rule(place(&image));
+        if files.is_empty() || rule != Some(ExecRule::Kill) && found == Some(ExecRule::Kill) {
+            (path, rule) = (place(&image).to_vec(), found);
         }
+        files.push(image.stat.id);
         let head = head(&image)?;
         if let Some(name) = script_interpreter(&head) {
             image = find(cx, &cwd, name)?;
@@ -256,9 +256,13 @@ fn read(image: &Object, at: u64, len: usize) -> std::result::Result<Vec<u8>, Err
 fn script_interpreter(head: &[u8]) -> Option<&[u8]> {
     let text = head.strip_prefix(b"#!")?;
     let line = text.split(|byte| *byte == b'\n').next()?;
-    let name = line.split(|byte| matches!(byte, b' ' | b'\t' | 0)).find(|word| !word.is_empty())?;
-    let is_cut = head.len() == HEAD && line.len() == text.len() && line.ends_with(name);
-    (!is_cut).then_some(name)
+    let is_between = |byte: &u8| matches!(byte, b' ' | b'\t' | 0);
+    let rest = &line[line.iter().position(|byte| !is_between(byte))?..];
+    match rest.iter().position(is_between) {
+        Some(end) => Some(&rest[..end]),
+        None if head.len() == HEAD && line.len() == text.len() => None,
+        None => Some(rest),
+    }
 }
 
 const EM_386: [u8; 2] = [3, 0];
@@ -431,6 +435,17 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(script_interpreter(head.as_bytes()), name.map(str::as_bytes), "{head:?}");
+        }
+        // What the kernel has read of a long line.
+        let filled =
+            |start: &str, end: &str| [start, &"x".repeat(HEAD - start.len() - end.len()), end].concat();
+        for (head, name) in [
+            (filled("#!/bin/", ""), None),
+            (filled("#!/bin/", "\n"), Some(HEAD - 3)),
+            (filled("#!/bin/", " "), Some(HEAD - 3)),
+            (filled("#!/bin/sh ", "/bin/sh"), Some(7)),
+        ] {
+            assert_eq!(script_interpreter(head.as_bytes()).map(<[u8]>::len), name, "{head:?}");
         }
     }
 }
