@@ -87,10 +87,11 @@ pub(crate) fn setsockopt(socket: BorrowedFd<'_>, level: i32, option: i32, value:
     unit(result.into())
 }
 
-/// Whether it is the address of all on a link that this machine is on: without `SO_BROADCAST` nobody connects to one.
+/// Whether it is the address of all on a link that this machine is on: without `SO_BROADCAST` nobody connects to one. Also
+/// where the kernel cannot be asked.
 pub(crate) fn is_broadcast(addr: std::net::Ipv4Addr) -> bool {
     let asks = addr.is_broadcast() || !(addr.is_loopback() || addr.is_unspecified());
-    asks && socket(libc::AF_INET, libc::SOCK_DGRAM, 0).is_ok_and(|socket| {
+    asks && socket(libc::AF_INET, libc::SOCK_DGRAM, 0).map_or(true, |socket| {
         let mut name = [0; size_of::<libc::sockaddr_in>()];
         name[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
         name[2..4].copy_from_slice(&1_u16.to_be_bytes());

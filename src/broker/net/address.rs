@@ -214,6 +214,14 @@ pub(super) fn own(socket: &Socket<'_>) -> std::result::Result<Option<Address>, E
     })
 }
 
+/// Whether the kernel will give the socket an address when it needs one.
+pub(super) fn is_to_come(socket: &Socket<'_>) -> std::result::Result<bool, Errno> {
+    match socket.is_unix() {
+        true => Ok(Raw::of_socket(socket)?.len <= SUN_PATH),
+        false => Ok(own(socket)?.is_none()),
+    }
+}
+
 /// The address that messages of a socket of IP come from, which can be known before it has a port.
 pub(super) fn source(socket: &Socket<'_>) -> Option<Address> {
     Raw::of_socket(socket).ok()?.ip(socket.domain)

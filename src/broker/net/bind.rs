@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 
 use super::super::bound;
 use super::super::cx::{Answer, Cx};
+use super::super::entries::bare;
 use super::super::judge::{End, Leaves};
 use super::address::{self, Meaning, Raw, Use};
 use super::{Socket, netlink, option, socket, spelling, unsafely};
@@ -155,11 +156,9 @@ fn bind_path(cx: &mut Cx<'_>, socket: &Socket<'_>, path: &CStr) -> Result<Option
 
 /// Why the kernel would not make a socket of this name, whoever asks.
 fn cannot_be_made(entry: &Entry) -> Option<Errno> {
-    let name = entry.name.to_bytes();
-    let bare = fs::c_string(name.strip_suffix(b"/").unwrap_or(name)).ok()?;
-    match fs::lstat(entry.dir.as_fd(), &bare) {
+    match fs::lstat(entry.dir.as_fd(), &bare(entry)) {
         Ok(_) => Some(Errno::EADDRINUSE),
-        Err(Errno::ENOENT) if name.ends_with(b"/") => Some(Errno::ENOENT),
+        Err(Errno::ENOENT) if entry.name.to_bytes().ends_with(b"/") => Some(Errno::ENOENT),
         Err(Errno::ENOENT) => None,
         Err(errno) => Some(errno),
     }

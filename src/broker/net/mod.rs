@@ -145,8 +145,10 @@ impl<'a> Cx<'a> {
 
     /// Whether the kernel will choose an address for the socket in this call, which is to be remembered.
     fn chooses(&self, socket: &Socket<'_>) -> Result<bool> {
-        let bindable = socket.kind == libc::SOCK_DGRAM && (socket.is_inet() || socket.is_unix());
-        Ok(bindable && bind::are_wanted(self)? && address::own(socket)?.is_none())
+        // Unix sockets without a name get one if they are told who sends.
+        let named = || net::socket_option(socket.fd(), libc::SO_PASSCRED) == Ok(1);
+        let bindable = socket.kind == libc::SOCK_DGRAM && (socket.is_inet() || socket.is_unix() && named());
+        Ok(bindable && bind::are_wanted(self)? && address::is_to_come(socket)?)
     }
 
     /// Judges where a call goes: the same for connect and for all that send.
@@ -161,7 +163,7 @@ impl<'a> Cx<'a> {
             Meaning::Ignored => Ok(Destination::NONE),
             Meaning::Nothing => {
                 // Where it is connected to was judged, but not by this interface.
-                match address::peer(socket).filter(|_| way.is_led()) {
+                match way.is_led().then(|| address::peer(socket)).flatten() {
                     Some(peer) => self.may_talk(socket, &peer, None, way.leaves(socket))?,
                     None => self.caller.check()?,
                 }

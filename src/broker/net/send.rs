@@ -55,7 +55,7 @@ pub(in super::super) fn sendmsg(cx: &mut Cx<'_>) -> Result<Answer> {
     let Some(fd) = cx.duplicate()? else { return unsafely::judge(cx) };
     let socket = cx.socket(fd)?;
     let message = layout.read(&cx.caller, cx.value(0)?)?;
-    match one(cx, &socket, layout, &message, flags)? {
+    match one(cx, &socket, layout, &message, flags, true)? {
         None => Ok(Answer::Continue),
         Some(sent) => Ok(Answer::Value(sent as i64)),
     }
@@ -73,7 +73,7 @@ pub(in super::super) fn sendmmsg(cx: &mut Cx<'_>) -> Result<Answer> {
         let here = start.wrapping_add(u64::from(done) * layout.counted());
         let sent = layout
             .read(&cx.caller, here)
-            .and_then(|message| one(cx, &socket, layout, &message, flags))
+            .and_then(|message| one(cx, &socket, layout, &message, flags, done == 0))
             .and_then(|sent| {
                 let Some(sent) = sent else { return Ok(false) };
                 cx.caller.write(here.wrapping_add(layout.count()), &(sent as u32).to_ne_bytes())?;
@@ -100,13 +100,14 @@ fn flags(cx: &Cx<'_>, layout: Layout) -> Result<i32> {
     Ok(flags & !MSG_CMSG_COMPAT)
 }
 
-/// Sends one message. `None`: the kernel may do it.
+/// Sends one message. `None`: the kernel may do it, if it is to be asked (`may_leave`).
 fn one(
     cx: &mut Cx<'_>,
     socket: &Socket<'_>,
     layout: Layout,
     message: &Message,
     flags: i32,
+    may_leave: bool,
 ) -> Result<Option<usize>> {
     let raw = match message.name {
         0 => Raw::NONE,
@@ -116,7 +117,7 @@ fn one(
     };
     let meaning = meaning(socket, &raw, flags)?;
     let chooses = !raw.bytes().is_empty() && cx.chooses(socket)?;
-    if cx.is_open()? && !chooses && !needs_us(cx, &meaning, flags) {
+    if may_leave && cx.is_open()? && !chooses && !needs_us(cx, &meaning, flags) {
         return Ok(None);
     }
     let data = Data::read(&cx.caller, layout, message)?;

@@ -7,7 +7,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use super::super::judge::Leaves;
 use super::Socket;
@@ -17,10 +17,6 @@ use crate::sys::net;
 
 /// Loopback's interface: the first one of each network namespace (`LOOPBACK_IFINDEX` of the kernel).
 const LOOPBACK: u32 = 1;
-
-/// Our own network namespace.
-static OURS: LazyLock<Option<u64>> =
-    LazyLock::new(|| net::namespace(net::socket(libc::AF_UNIX, libc::SOCK_DGRAM, 0).ok()?.as_fd()));
 
 /// What ancillary data says about it (`IP_PKTINFO`, `IPV6_PKTINFO`).
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +61,7 @@ impl Way {
 
     /// Whether what the socket sends so leaves this machine, whatever the address is.
     pub(super) fn leaves(self, socket: &Socket<'_>) -> Leaves {
-        if net::namespace(socket.fd()) != *OURS {
+        if !is_in_our_namespace(socket) {
             return Leaves::Elsewhere;
         }
         // A link-local address that it was bound or connected to has bound it to an interface, too.
@@ -110,6 +106,17 @@ impl Way {
         let own = || own().filter(|own| !own.is_unspecified());
         self.source.or_else(own).unwrap_or(Ipv4Addr::LOCALHOST)
     }
+}
+
+/// Whether its addresses are those of our network namespace. Not where that cannot be found out now.
+fn is_in_our_namespace(socket: &Socket<'_>) -> bool {
+    static OURS: OnceLock<Option<u64>> = OnceLock::new();
+    if OURS.get().is_none()
+        && let Ok(probe) = net::socket(libc::AF_UNIX, libc::SOCK_DGRAM, 0)
+    {
+        let _ = OURS.set(net::namespace(probe.as_fd()));
+    }
+    OURS.get() == Some(&net::namespace(socket.fd()))
 }
 
 fn is_unspecified(addr: Ipv6Addr) -> bool {
