@@ -180,7 +180,7 @@ impl Bound {
         let mut found = None;
         for place in Place::reached_from(address, file) {
             let Some(here) = sockets.places.get(&(kind, place)) else { continue };
-            let known = here.cookies.iter().filter_map(|cookie| sockets.all.get(cookie)).next();
+            let known = here.cookies.iter().find_map(|cookie| sockets.all.get(cookie));
             if let Some(known) = known.filter(|known| file.is_some() || address.reaches(&known.address)) {
                 let (_, shared) = found.unwrap_or((known.socket, false));
                 found = Some((known.socket, shared | here.shared));

@@ -8,8 +8,7 @@ use super::moves::{self, Names};
 use crate::policy::Access;
 use crate::report::arguments;
 use crate::resolve::{self, Base, Entry, Object, Place};
-use crate::sys::Errno;
-use crate::sys::fs;
+use crate::sys::{Errno, fs, listing};
 use crate::tracee::Result;
 
 /// Resolves the name at `at` and, unless it cannot be one, asks whether it may be created.
@@ -160,7 +159,7 @@ fn cannot_be_removed(entry: &Entry, flags: i32) -> Option<Errno> {
         (true, false) => Some(Errno::EISDIR),
         (false, true) => Some(Errno::ENOTDIR),
         (false, false) if has_slash(entry) => Some(Errno::ENOTDIR),
-        (true, true) if !fs::is_empty_dir(entry.dir.as_fd(), &bare(entry)) => Some(Errno::ENOTEMPTY),
+        (true, true) if !listing::is_empty_dir(entry.dir.as_fd(), &bare(entry)) => Some(Errno::ENOTEMPTY),
         _ => None,
     }
 }

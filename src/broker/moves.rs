@@ -2,7 +2,7 @@
 //!
 //! Rules speak of paths, so nothing may be taken out of their hold, or put where they say that it may not come to be. That
 //! depends on what the name is of, and nothing holds a name: so it is looked at by who holds [`Names`] alone, and whatever
-//! gives a name to something that is no file holds it as well, together with others.
+//! gives a name to what has something below it, or moves, holds it as well, together with others.
 #![forbid(unsafe_code)]
 
 use std::os::fd::AsFd;
@@ -16,14 +16,14 @@ use super::judge::{self, Refusal};
 use crate::policy::{Access, Decision, NetMode, State};
 use crate::report::{Subject, arguments};
 use crate::resolve::{CanonicalPath, Entry};
-use crate::sys::Errno;
 use crate::sys::fs::{self, Stat};
+use crate::sys::{Errno, listing};
 use crate::tracee::Result;
 
 /// A directory with more than this in it moves to where sockets may be connected to only if nothing can be in it.
 const MOST: usize = 65_536;
 
-/// Names of all that is no file.
+/// Names of what has something below it, or leads to it.
 #[derive(Debug, Default)]
 pub(crate) struct Names(RwLock<()>);
 
@@ -97,8 +97,8 @@ fn has_content(stat: &Option<Stat>) -> bool {
 /// Refuses to rename what takes something out of the hold of rules, or brings it to where they deny it.
 pub(super) fn keep(cx: &mut Cx<'_>, from: &Entry, to: &Entry, exchange: bool) -> Result<()> {
     let (old, new) = (look(from), look(to));
-    anchor(cx, from, &old, exchange && has_content(&new))?;
-    anchor(cx, to, &new, has_content(&old))?;
+    anchor(cx, from, || old, exchange && has_content(&new))?;
+    anchor(cx, to, || new, has_content(&old))?;
     content(cx, from, &old, to)?;
     if exchange {
         content(cx, to, &new, from)?;
@@ -111,25 +111,20 @@ pub(super) fn keep(cx: &mut Cx<'_>, from: &Entry, to: &Entry, exchange: bool) ->
 /// would lose its hold. `filled`: a directory or a link is put there, and with it whatever is below that: a write of
 /// what the rule names, even where nothing is there yet.
 pub(super) fn keep_anchors(cx: &mut Cx<'_>, entry: &Entry, filled: bool) -> Result<()> {
-    let policy = &cx.state()?.policy;
-    let named = |access| policy.deny_below(access, entry.path.bytes()).is_some();
-    match named(Access::Write) || named(Access::Read) {
-        true => anchor(cx, entry, &look(entry), filled),
-        false => Ok(()),
-    }
+    anchor(cx, entry, || look(entry), filled)
 }
 
-fn anchor(cx: &mut Cx<'_>, entry: &Entry, stat: &Option<Stat>, filled: bool) -> Result<()> {
+fn anchor(cx: &mut Cx<'_>, entry: &Entry, look: impl FnOnce() -> Option<Stat>, filled: bool) -> Result<()> {
     let policy = &cx.state()?.policy;
     let below =
         |access| policy.deny_below(access, entry.path.bytes()).map(|rule| Refusal::by_rule(access, rule));
     let write = below(Access::Write);
     let fills = filled && write.is_some();
+    let Some(refusal) = write.or_else(|| below(Access::Read)) else { return Ok(()) };
     // What is not there, or has nothing below it, takes nothing along.
-    if !has_content(stat) && !fills {
+    if !fills && !has_content(&look()) {
         return Ok(());
     }
-    let Some(refusal) = write.or_else(|| below(Access::Read)) else { return Ok(()) };
     let subject = Subject::Path(entry.path.bytes().to_vec());
     let details = || ", which is above what a rule denies".to_owned();
     cx.refuse(refusal, subject, details, Errno::EPERM)
@@ -186,7 +181,7 @@ fn keep_sockets_below(cx: &mut Cx<'_>, from: &Entry, to: &[u8]) -> Result<()> {
         return Ok(());
     }
     let mut sockets = Vec::new();
-    let whole = fs::sockets_below(from.dir.as_fd(), &bare(from), MOST, |path, stat| {
+    let whole = listing::sockets_below(from.dir.as_fd(), &bare(from), MOST, |path, stat| {
         sockets.push((path.to_vec(), *stat));
     });
     if whole.is_err() {

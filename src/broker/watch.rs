@@ -216,7 +216,7 @@ impl Drop for Watched<'_> {
     }
 }
 
-/// Whether a signal is pending that the thread neither blocks nor leaves to the kernel.
+/// Whether a signal is pending for which the thread must come out of its call: to handle it, to stop or to end.
 fn has_signal(supervisor: &Supervisor, tid: Pid) -> bool {
     pending(supervisor, tid).is_some()
 }

@@ -8,6 +8,7 @@ pub(crate) mod creds;
 pub(crate) mod diag;
 pub(crate) mod fs;
 pub(crate) mod inherit;
+pub(crate) mod listing;
 pub(crate) mod memory;
 pub(crate) mod net;
 pub(crate) mod outside;

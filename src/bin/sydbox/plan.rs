@@ -166,13 +166,11 @@ fn from_environment(environment: &Environment, cwd: &Path) -> Result<Vec<Step>, 
         ("SYDBOX_NET_WHITELIST_CONNECT", &["connect"]),
     ] {
         for address in environment.list(name, b';') {
-            steps.extend(kinds.iter().map(|kind| allow_address(kind, &address)));
+            let allowed = Plan { steps: kinds.iter().map(|kind| allow_address(kind, &address)).collect() };
             // Told apart from what was typed.
-            let checked = kinds.iter().try_for_each(|kind| {
-                let one = Plan { steps: vec![allow_address(kind, &address)] };
-                one.apply(&mut Sandbox::builder())
-            });
+            let checked = allowed.apply(&mut Sandbox::builder());
             checked.map_err(|failure| Failure::new(format!("{name}: {}", failure.text)))?;
+            steps.extend(allowed.steps);
         }
     }
     if environment.switch("SYDBOX_LOCK")?.unwrap_or(false) {
