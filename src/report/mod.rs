@@ -162,7 +162,8 @@ pub enum Note {
 /// Where violations go.
 ///
 /// Called by the threads that serve the sandboxed processes, several at once: a sink that blocks makes the
-/// process that it reports wait.
+/// process that it reports wait. Under root they act for that process at the time: what a sink opens is opened with its ids,
+/// so open it before, or hand what is to be written to a thread of your own, as [`TextSink`] does.
 pub trait Sink: Send + Sync {
     /// Takes one violation.
     fn violation(&self, violation: &Violation);
