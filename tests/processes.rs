@@ -288,6 +288,11 @@ fn limits_hold_for_the_tree() {
     assert_eq!(busy.status.code(), Some(128 + nix::sys::signal::Signal::SIGXCPU as i32), "{busy:?}");
     let core = env.sh("ulimit -c").rule("core/limit/core:512");
     assert_eq!(core.output().succeeded().stdout, "1\n");
+    // With 0 a program that the system gives dumps to would get them.
+    let none = env.sh("grep core /proc/self/limits; ulimit -c").mediated().output().succeeded().stdout;
+    let may = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_CORE).unwrap().1.min(1);
+    let words: Vec<&str> = none.split_whitespace().collect();
+    assert_eq!(words[4..], [may.to_string().as_str(), &may.to_string(), "bytes", "0"], "{none}");
     for wrong in
         ["core/limit/cpu:-1", "core/limit/cpu:1T", "core/limit/memory:99999999999G", "core/limit/stack:1"]
     {

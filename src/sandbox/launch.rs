@@ -37,7 +37,7 @@ fn limits(policy: &State) -> Vec<(u32, u64, u64)> {
     let set = [
         (libc::RLIMIT_AS, limits.memory),
         (libc::RLIMIT_FSIZE, limits.filesize),
-        (libc::RLIMIT_CORE, Some(limits.core.unwrap_or(0))),
+        (libc::RLIMIT_CORE, Some(core(limits.core.unwrap_or(0)))),
     ];
     let set = set.into_iter().filter_map(|(resource, value)| Some((resource, value?, value?)));
     // First SIGXCPU, which says what it was, and then SIGKILL, as far as that is ours to say.
@@ -45,6 +45,15 @@ fn limits(policy: &State) -> Vec<(u32, u64, u64)> {
     let last = |cpu: u64| if own == Ok(cpu) { cpu } else { cpu.saturating_add(1) };
     let cpu = limits.cpu.map(|cpu| (libc::RLIMIT_CPU, cpu, last(cpu)));
     set.chain(cpu).collect()
+}
+
+/// A limit of core dumps that means none: with 0 a program that the system gives them to still gets them, with 1 not, where
+/// that may be set (`fs/coredump.c` of the kernel).
+fn core(limit: u64) -> u64 {
+    match limit {
+        0 => process::own_hard_limit(libc::RLIMIT_CORE).unwrap_or(0).min(1),
+        limit => limit,
+    }
 }
 
 /// Those that are set last. The limit of descriptors: ours is raised, that of the command is not.

@@ -158,7 +158,7 @@ pub(super) static ROWS: &[Row] = &[
         Allow,
     )
     .call(Call::new(Op::Prctl, At::NONE).value(0)),
-    // Limits. RLIMIT_CORE needs no row of its own: the hard limit is 0, and who has not CAP_SYS_RESOURCE
+    // Limits. RLIMIT_CORE needs no row of its own: the hard limit means none, and who has not CAP_SYS_RESOURCE
     // cannot raise it; programs that lower it (ssh-agent and gpg-agent insist) can.
     Row::new("setrlimit", &[Rule::when(&[Cond::is(0, RLIMIT_LOCKS), Cond::NotNull { arg: 1 }], TAG)], Allow),
     Row::new(
