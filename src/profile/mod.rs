@@ -66,7 +66,8 @@ impl Context {
         cwd: &Path,
         variable: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static,
     ) -> Self {
-        let system = ["/etc/sydbox", "/usr/share/sydbox"].map(PathBuf::from).into();
+        let system =
+            ["/etc/sydbox", "/usr/local/share/sydbox", "/usr/share/sydbox"].map(PathBuf::from).into();
         Self { cwd: cwd.as_os_str().to_owned().into_vec(), variable: Box::new(variable), system }
     }
 

@@ -50,6 +50,10 @@ stays behind for what the command left writes them to the log (-o, --log-fd), un
 const MAGIC: &str = "In a profile or after -m as they are; in the sandbox as a stat of the name below /dev/sydbox, as in \
 test -e /dev/sydbox/core/sandbox/network:deny. Where an option can be asked, a ? in place of the value does it.";
 
+const PROFILES: &str = "NAME is looked up as NAME.syd-2 in XDG_CONFIG_HOME/sydbox, /etc/sydbox, /usr/local/share/sydbox and \
+/usr/share/sydbox, and then among those built in. A profile has one magic command a line; # begins a comment, include NAME is \
+another profile. ${NAME} is a variable of the environment, ${NAME:-WORD} has a default, ${CWD} is the directory of the start.";
+
 const PATTERNS: &[(&str, &str)] = &[
     ("?", "any character but /"),
     ("*", "any characters but /"),
@@ -110,7 +114,7 @@ fn write_page(out: &mut Vec<u8>) -> io::Result<()> {
     }
     more.control("SH", ["SIGNALS"]).text([roman(SIGNALS)]);
     let profiles: Vec<_> = sydbox::command::profiles().collect();
-    more.control("SH", ["PROFILES"]).text([roman(format!("Built in: {}.", profiles.join(", ")))]);
+    more.control("SH", ["PROFILES"]).text([roman(format!("{PROFILES} Built in: {}.", profiles.join(", ")))]);
     more.control("SH", ["MAGIC COMMANDS"]).text([roman(MAGIC)]);
     for (name, values, default, meaning) in sydbox::command::magic_options() {
         let default = if default.is_empty() { default } else { format!(" Default: {default}.") };
