@@ -59,7 +59,7 @@ fn the_end_of_the_tree_is_waited_for() {
     let mut text = String::new();
     child.take_stdout().unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(text, "started\n");
-    reached.recv().unwrap();
+    reached.recv_timeout(std::time::Duration::from_secs(60)).expect("it hangs");
     let tid = nix::unistd::gettid().as_raw();
     let opener = thread::spawn(move || {
         while !sleeps(tid) {

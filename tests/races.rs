@@ -461,7 +461,9 @@ for threaded in (False, True):
 #[test]
 fn who_is_blocked_can_be_ended() {
     let script = r"
-import ctypes, os, signal, sys, threading
+import ctypes, os, resource, signal, sys, threading
+# No dumps, nor a program of the machine's that gets them.
+resource.setrlimit(resource.RLIMIT_CORE, (min(1, resource.getrlimit(resource.RLIMIT_CORE)[1]),) * 2)
 os.mkfifo('fifo')
 libc = ctypes.CDLL(None)
 def state(pid, tid): return open(f'/proc/{pid}/task/{tid}/stat').read().rsplit(') ')[1][0]

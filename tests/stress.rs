@@ -251,7 +251,7 @@ fn who_is_killed_in_the_middle_of_a_call() {
     assert_eq!(Hostile::start(&hostile(&env, &["kills", &count, &env.text("ok")])).run().0, "");
 }
 
-/// Opens that did not look as if they could block, of callers that are gone. Without `Watch::quietly` threads are left.
+/// Opens that did not look as if they could block, of callers that are gone. Without `Cx::watched` threads are left.
 #[test]
 fn who_is_blocked_by_surprise_leaves_nothing_behind() {
     let env = Env::new();
@@ -341,6 +341,7 @@ fn limited(env: &Env, limit: &[&str], what: &str) -> Done {
 #[test]
 fn a_standard_error_that_is_stuck_holds_nobody_up() {
     use std::os::fd::AsFd;
+    use std::os::unix::process::CommandExt;
     let env = Env::new();
     let (_reader, writer) = std::io::pipe().unwrap();
     let flags = nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_GETFL).unwrap();
@@ -354,8 +355,15 @@ fn a_standard_error_that_is_stuck_holds_nobody_up() {
         (for j in 1 2 3 4 5 6 7 8 9; do test -e /dev/sydbox/nonsense$i$j; mkdir ok/$i$j no/$i$j; rmdir ok/$i$j; done) 2>&- & done; wait; exit 3";
     let mut command = std::process::Command::new(common::sydbox());
     command.args(["-m", "core/sandbox/write:deny", "-m", &format!("allowlist/write+{}", env.text("ok/***"))]);
-    command.args(["--", "sh", "-c", script]).current_dir(env.path("")).stderr(writer);
+    command
+        .args(["--", "sh", "-c", script])
+        .current_dir(env.path(""))
+        .stderr(writer)
+        .stdin(std::process::Stdio::null());
+    command.env("SYDBOX_NO_CONFIG", "1").process_group(0);
     let mut child = command.spawn().unwrap();
-    assert!(common::becomes(|| files(&env, "ok") == 0 && child.try_wait().unwrap().is_some()), "it hangs");
-    assert_eq!(child.wait().unwrap().code(), Some(3));
+    let limit = common::Limit::of_group(&child);
+    let status = child.wait().unwrap();
+    assert!(limit.was_kept(), "it hangs");
+    assert_eq!((status.code(), files(&env, "ok")), (Some(3), 0));
 }

@@ -17,7 +17,7 @@ use sydbox::SandboxBuilder;
 
 #[path = "../limit/mod.rs"]
 mod limit;
-use limit::Limit;
+pub use limit::Limit;
 
 /// The command under test.
 pub fn sydbox() -> PathBuf {

@@ -126,6 +126,15 @@ pub fn tcp_server() -> (TcpListener, String) {
     (listener, port)
 }
 
+/// Whether there is IPv6; if not, a test that needs it says so.
+pub fn has_ipv6() -> bool {
+    let has = TcpListener::bind("[::1]:0").is_ok();
+    if !has {
+        eprintln!("skipped: there is no IPv6");
+    }
+    has
+}
+
 pub fn udp_server() -> (UdpSocket, String) {
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
     server.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
