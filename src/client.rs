@@ -26,6 +26,7 @@
 //! | EINVAL | the sandbox does not understand it; its log says what is wrong |
 //! | EOPNOTSUPP | impossible in this sandbox; its log says how to get it |
 //! | EPERM | not allowed in this sandbox |
+//! | ENOSPC | too many or too large rules in this sandbox |
 //! | ENAMETOOLONG | longer than 64 KiB |
 //!
 //! [`InvalidInput`]: io::ErrorKind::InvalidInput
@@ -217,7 +218,7 @@ verbs! {
     disallow_net_connect address "disallow_net_connect";
     /// permits every address that no rule denies.
     net_allow plain "net/allow";
-    /// refuses every address but those of this machine and those that a rule allows.
+    /// refuses every address but loopback, unix sockets and those that a rule allows.
     net_local plain "net/local";
     /// refuses every address that no rule allows.
     net_deny plain "net/deny";

@@ -101,7 +101,7 @@ impl SandboxBuilder {
         self
     }
 
-    /// Decides and reports, and refuses nothing.
+    /// Decides and reports, and refuses nothing that rules decide.
     pub fn dry_run(&mut self, yes: bool) -> &mut Self {
         self.dry_run = yes;
         self
@@ -258,7 +258,8 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] and [`ErrorKind::NotExecutable`] for the command; [`ErrorKind::Nested`] inside
-    /// another sandbox of this kind; [`ErrorKind::System`] for what the kernel refused.
+    /// another sandbox of this kind; [`ErrorKind::Unsupported`] where the command or a call that is opened needs what is missing
+    /// here; [`ErrorKind::System`] for what the kernel refused.
     pub fn spawn(&self, command: Command) -> Result<Child> {
         Launch::new(self)?.spawn(command)
     }

@@ -77,7 +77,7 @@ const LANDLOCK: [(u32, &str, &str, &str); 7] = [
     ),
     (3, "landlock: truncate", "6.2", "truncation is refused by the broker alone"),
     (4, "landlock: network", "6.7", "TCP bind and connect are refused by the broker alone"),
-    (5, "landlock: ioctl of devices", "6.10", "ioctl of devices has no second lock"),
+    (5, "landlock: ioctl of devices", "6.10", "nothing: it is not used"),
     (
         6,
         "landlock: scopes",

@@ -82,7 +82,7 @@ fn rules() -> Vec<Arg> {
         group(path("allow-exec", 'x')).help("Sandbox executing, and allow it for PATH and all below"),
         group(flag("sandbox-network", 'N')).help("Sandbox the network (mode deny if -M says nothing else)"),
         group(many("network-mode", 'M', "MODE"))
-            .help("Sandbox the network in this mode; local is deny but for addresses of this machine")
+            .help("Sandbox the network in this mode; local is deny but for loopback and unix sockets")
             .value_parser(PossibleValuesParser::new(["allow", "deny", "local"])),
         group(address("allow-connect"))
             .help("Allow to connect and send to an address, as inet:192.0.2.1@443"),
@@ -105,7 +105,7 @@ fn running() -> Vec<Arg> {
             .help("Exit when COMMAND does; do not wait for what it left behind"),
         group(Arg::new("close-fds").long("close-fds").action(ArgAction::SetTrue))
             .help("Hand down standard input, output and error only, no other open descriptor"),
-        group(flag("dry-run", 'n')).help("Decide and report, refuse nothing"),
+        group(flag("dry-run", 'n')).help("Decide and report, refuse nothing that rules decide"),
         group(Arg::new("require-backstop").long("require-backstop").action(ArgAction::SetTrue))
             .help("Do not start without a second lock (Landlock)"),
     ]
