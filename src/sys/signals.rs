@@ -14,12 +14,18 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use super::probe::pidfd_open;
 
-/// The pidfd of the program, or -1 as long as there is none.
-static TARGET: AtomicI32 = AtomicI32::new(-1);
+/// The pidfd of the program, [`GONE`], or [`NONE`] as long as there is none.
+static TARGET: AtomicI32 = AtomicI32::new(NONE);
+const NONE: i32 = -1;
+/// It had ended before it could be known. What is sent to this number reaches nobody.
+const GONE: i32 = -2;
 /// The number of the program, 0 before there is one, and -1 afterwards.
 static PROGRAM: AtomicI32 = AtomicI32::new(0);
 /// Signals that came before there was a program.
 static EARLY: [AtomicBool; PASSED.len()] = [const { AtomicBool::new(false) }; PASSED.len()];
+
+/// A key that ends programs, which came before there was one: it is meant for us if the program has ended by then. Or 0.
+static KEY: AtomicI32 = AtomicI32::new(0);
 
 const PASSED: [libc::c_int; 2] = [libc::SIGTERM, libc::SIGHUP];
 /// SIGIO: any process of the job can have it sent to the foreground group of the terminal.
@@ -55,15 +61,18 @@ impl Forward {
 
     /// From now on signals go to this process, and those that came before too.
     pub fn to(&mut self, pid: u32) -> io::Result<()> {
-        let pidfd = pidfd_open(pid)?;
-        PROGRAM.store(pid as i32, Ordering::SeqCst);
-        TARGET.store(pidfd.as_raw_fd(), Ordering::SeqCst);
-        self.target = Some(pidfd);
+        let pidfd = pidfd_open(pid);
+        PROGRAM.store(if pidfd.is_ok() { pid as i32 } else { -1 }, Ordering::SeqCst);
+        TARGET.store(pidfd.as_ref().map_or(GONE, OwnedFd::as_raw_fd), Ordering::SeqCst);
         for (signal, early) in PASSED.into_iter().zip(&EARLY) {
             if early.swap(false, Ordering::SeqCst) {
                 send(signal);
             }
         }
+        if pidfd.is_err() && KEY.load(Ordering::SeqCst) != 0 {
+            end_by(KEY.load(Ordering::SeqCst));
+        }
+        self.target = Some(pidfd?);
         Ok(())
     }
 }
@@ -71,7 +80,7 @@ impl Forward {
 impl Drop for Forward {
     fn drop(&mut self) {
         // The number must not be used once it can mean something else.
-        TARGET.store(-1, Ordering::SeqCst);
+        TARGET.store(NONE, Ordering::SeqCst);
         PROGRAM.store(-1, Ordering::SeqCst);
     }
 }
@@ -279,7 +288,9 @@ fn check(answer: libc::c_int) -> io::Result<()> {
 /// Once the program is gone, and only its descendants are waited for, a key that ends programs is meant for us.
 extern "C" fn survive(signal: libc::c_int) {
     let target = TARGET.load(Ordering::SeqCst);
-    if target >= 0 && signal != libc::SIGIO {
+    if target == NONE && signal != libc::SIGIO {
+        KEY.store(signal, Ordering::SeqCst);
+    } else if signal != libc::SIGIO {
         keeping_errno(|| {
             // Only a question.
             if !reaches(target, 0) {
@@ -313,7 +324,7 @@ fn command_is_in_group() -> bool {
 /// Sends `signal` on. If the program is gone, and only its descendants are waited for, the signal is ours.
 fn send(signal: libc::c_int) {
     let target = TARGET.load(Ordering::SeqCst);
-    if target < 0 {
+    if target == NONE {
         for (passed, early) in PASSED.into_iter().zip(&EARLY) {
             early.fetch_or(passed == signal, Ordering::SeqCst);
         }
