@@ -43,9 +43,10 @@ const SIGNALS: &str = "SIGTERM and SIGHUP are passed on to the command. Signals 
 would without sydbox. When the command stops, as an editor does for Ctrl-Z, sydbox stops as well, and what continues sydbox \
 continues the command. SIGINT and SIGQUIT end sydbox while it waits for what the command left behind. If sydbox is killed, \
 the command is killed too, unless it has changed its user or group, and what is left can do nothing that is sandboxed. A \
-supervisor that stays behind for what the command left (core/trace/exit_wait_all:false) ends with that, or by SIGKILL. SIGUSR1 makes sydbox write the processes \
-of the sandbox to its standard error, with the modes and the lock of each; SIGUSR2 their rules as well. A supervisor that \
-stays behind for what the command left writes them to the log (-o, --log-fd), unless that is in JSON.";
+supervisor that stays behind for what the command left (core/trace/exit_wait_all:false) ends with that, or by SIGKILL. \
+SIGUSR1 makes sydbox write the processes of the sandbox to its standard error, with the modes and the lock of each; SIGUSR2 \
+their rules as well. A supervisor that stays behind for what the command left writes them to the log (-o, --log-fd), unless \
+that is in JSON.";
 
 const MAGIC: &str = "In a profile or after -m as they are; in the sandbox as a stat of the name below /dev/sydbox, as in \
 test -e /dev/sydbox/core/sandbox/network:deny. Where an option can be asked, a ? in place of the value does it.";
