@@ -373,7 +373,10 @@ fn an_open_that_waits_for_a_lease_stops_nobody() {
     assert_eq!(running.finish().succeeded().stdout, "opened\n");
 }
 
-/// Who is killed while it is blocked leaves no thread and no descriptor behind.
+/// Who is killed while it is blocked leaves no thread and no descriptor behind: one of each fifty would be more than
+/// threads may be idle in the end.
+///
+/// Seen to fail with one thread of fifty left where it is by the watch, and with all of them.
 #[test]
 fn who_is_killed_leaves_nothing_behind() {
     let env = Env::new();
@@ -388,14 +391,14 @@ fn who_is_killed_leaves_nothing_behind() {
     };
     line("ready\n");
     let size = running.size();
-    input.write_all(b"x").unwrap();
-    line("blocked\n");
-    assert!(becomes(|| running.size().0 > 50), "{:?}", running.size());
-    input.write_all(b"x").unwrap();
-    line("killed\n");
+    for _ in 0..2 * running.idle() {
+        input.write_all(b"x").unwrap();
+        line("blocked\n");
+        assert!(becomes(|| running.size().0 > 50), "{:?}", running.size());
+        input.write_all(b"x").unwrap();
+        line("killed\n");
+    }
     running.shrinks_to(size);
-    input.write_all(b"x").unwrap();
-    line("met 0\n");
     drop(input);
     running.finish().succeeded();
 }

@@ -324,12 +324,16 @@ impl Running {
         (threads, descriptors)
     }
 
-    /// Waits until the supervisor is as large as it was, but for threads that are idle: those that received while calls queued
-    /// up, one a CPU; four that are parked; and the watch. Each may keep what it has opened once: our descriptors' directory,
-    /// whom it looked at last, and a socket to ask about sockets.
+    /// So many threads may be idle: those that received while calls queued up, one a CPU; four that are parked; and the watch.
+    pub fn idle(&self) -> usize {
+        std::thread::available_parallelism().map_or(2, |cpus| cpus.get().max(2)) + 4 + 1
+    }
+
+    /// Waits until the supervisor is as large as it was, but for threads that are idle. Each may keep what it has opened once:
+    /// our descriptors' directory, whom it looked at last, and a socket to ask about sockets.
     #[track_caller]
     pub fn shrinks_to(&self, (threads, descriptors): (usize, usize)) {
-        let idle = std::thread::available_parallelism().map_or(2, |cpus| cpus.get().max(2)) + 4 + 1;
+        let idle = self.idle();
         let is_small = || {
             let (threads_now, descriptors_now) = self.size();
             threads_now <= threads + idle && descriptors_now <= descriptors + 3 * idle

@@ -1,6 +1,6 @@
 /* fifo many DIR COUNT: COUNT children each open a FIFO for writing and block; then all are read.
- * fifo block DIR COUNT: COUNT children block, and a line is printed; they are killed when standard input has a byte; another
- *     line; and end when it ends.
+ * fifo block DIR COUNT: for each byte of standard input COUNT children block, and a line is printed; they are killed at the
+ *     next byte, and another line is printed.
  * fifo signal DIR FLAGS: a handler runs while an open blocks; with FLAGS 1 the call is restarted. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -80,26 +80,19 @@ int main(int argc, char **argv)
 		snprintf(sub, sizeof sub, "%s/sub", dir);
 		mkdir(sub, 0755);
 		puts("ready");
-		read(0, &c, 1);
-		if (spawn(count, pids))
-			return 1;
-		puts("blocked");
-		read(0, &c, 1);
-		for (int i = 0; i < count; i++)
-			kill(pids[i], SIGKILL);
-		for (int i = 0; i < count; i++)
-			waitpid(pids[i], NULL, 0);
-		puts("killed");
-		read(0, &c, 1);
-		/* Nobody is left who could be met at the other end. */
-		int met = 0;
-		for (int i = 0; i < count; i++) {
-			int fd = open(name(i), O_RDONLY | O_NONBLOCK);
-			if (read(fd, &c, 1) < 0)
-				met++;
-			close(fd);
+		while (read(0, &c, 1) == 1) {
+			if (spawn(count, pids))
+				return 1;
+			puts("blocked");
+			if (read(0, &c, 1) != 1)
+				return 2;
+			for (int i = 0; i < count; i++)
+				kill(pids[i], SIGKILL);
+			for (int i = 0; i < count; i++)
+				if (waitpid(pids[i], NULL, 0) != pids[i] || unlink(name(i)))
+					return 3;
+			puts("killed");
 		}
-		printf("met %d\n", met);
 	} else {
 		struct sigaction action = {.sa_handler = handler, .sa_flags = count ? SA_RESTART : 0};
 		struct itimerval often = {{0, 30000}, {0, 30000}};
