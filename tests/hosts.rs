@@ -356,7 +356,7 @@ fn an_own_address_is_here_by_its_interface() {
     let env = Env::new();
     let text = r"
 link = socket.if_nametoindex('a0'); info = struct.pack('=I4s4s', link, socket.inet_aton('192.0.2.1'), bytes(4))
-def pair(family, name): s, t = udp(family), udp(family); s.bind(name); t.bind(name); t.settimeout(10); return s, t
+def pair(family, name): s, t = udp(family), udp(family); s.bind(name); t.bind(name); t.settimeout(60); return s, t
 s, t = pair(2, ('192.0.2.1', 0)); say(s.sendmsg, [b'x'], [(0, 8, info)], 0, t.getsockname()); say(t.recv, 9)
 s, t = pair(10, ('fe80::77', 0, 0, link)); say(s.sendto, b'x', t.getsockname()); say(t.recv, 9)
 ";

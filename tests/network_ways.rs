@@ -26,7 +26,7 @@ fn the_unspecified_address_leads_to_the_source() {
 t, u = map(int, A[:2])
 info = (0, 8, struct.pack('=I4s4x', 0, socket.inet_aton('127.0.0.53')))
 def bound(s, addr): s.bind((addr, 0)); return s
-def go(s, addr): s.settimeout(10); s.connect(addr); return s.getpeername()[0]
+def go(s, addr): s.settimeout(60); s.connect(addr); return s.getpeername()[0]
 say(go, bound(socket.socket(), '127.0.0.53'), ('0.0.0.0', t))
 say(go, bound(udp(), '127.0.0.53'), ('0.0.0.0', u))
 say(bound(udp(), '127.0.0.53').sendto, b'bound', ('0.0.0.0', u))
@@ -60,7 +60,7 @@ fn the_unspecified_address_of_ipv6_can_be_one_of_ipv4() {
     }
     let (server, port) = tcp_server();
     let text = r"
-def go(own): s = socket.socket(socket.AF_INET6); s.bind((own, 0)); s.settimeout(10); s.connect(('::', int(A[0])))
+def go(own): s = socket.socket(socket.AF_INET6); s.bind((own, 0)); s.settimeout(60); s.connect(('::', int(A[0])))
 say(go, '::ffff:127.0.0.1'); say(go, '::1')
 ";
     native(text, &[&port]).expect(&["ok", "ECONNREFUSED"]);

@@ -415,7 +415,7 @@ pub fn is_ignored(signal: nix::sys::signal::Signal) -> bool {
 /// Waits until something that has no event of its own is so; false if it never is.
 pub fn becomes(mut what: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(10) {
+    while start.elapsed() < Duration::from_secs(60) {
         if what() {
             return true;
         }

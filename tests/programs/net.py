@@ -9,7 +9,7 @@ def word(f, *args):
         return errno.errorcode[e.errno]
 def say(f, *args): print(word(f, *args), flush=True)
 def tcp(addr, family=socket.AF_INET):
-    s = socket.socket(family); s.settimeout(10); s.connect(addr)
+    s = socket.socket(family); s.settimeout(60); s.connect(addr)
 def udp(family=socket.AF_INET): return socket.socket(family, socket.SOCK_DGRAM)
 libc = ctypes.CDLL(None, use_errno=True)
 def check(r):
