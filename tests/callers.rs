@@ -88,7 +88,9 @@ fn threads_that_execute_while_others_call() {
     for done in three_times(&env, &["execs", "300"]) {
         assert!(["done 0\n", "done EPERM\n"].contains(&&*done.stdout), "{done:#?}");
     }
-    assert_eq!(names(&env, "ok/allowed"), ["done"]);
+    // What a thread had begun that is gone may have been made after all.
+    let made = names(&env, "ok/allowed");
+    assert_eq!(made.iter().filter(|name| *name != "again").collect::<Vec<_>>(), ["done"]);
     assert!(names(&env, "no/denied").is_empty());
 }
 

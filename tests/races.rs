@@ -44,10 +44,10 @@ mod a_path_that_changes_in_memory {
         let run = env.run(env.program("race")).args(["bytes", call]);
         let run = run.arg(env.path("ok/a/f")).arg(env.path("ok/b/f"));
         let rule = format!("denylist/write+{}/***", env.text("ok/b"));
-        raced(&run.clone().arg("4000").sandboxed().rule(rule).output());
+        raced(&run.clone().arg("4000both").sandboxed().rule(rule).output());
         assert_eq!(look(&env, &env.path("ok/b")), before, "{call}");
         // Without the sandbox it is written, of course.
-        run.arg("50000").output().succeeded();
+        run.arg("1wrong").output().succeeded();
         assert_ne!(look(&env, &env.path("ok/b")), before, "{call}");
     }
 
@@ -69,7 +69,8 @@ fn a_directory_that_is_allowed_no_longer() {
     let env = Env::new();
     two(&env);
     let before = look(&env, &env.path("ok/b"));
-    let script = "test -e \"/dev/sydbox/denylist/write+$3/***\" && exec \"$0\" bytes open \"$1\" \"$2\" 4000";
+    let script =
+        "test -e \"/dev/sydbox/denylist/write+$3/***\" && exec \"$0\" bytes open \"$1\" \"$2\" 4000both";
     let run = env.sh(script).arg(env.program("race")).arg(env.path("ok/a/f")).arg(env.path("ok/b/f"));
     raced(&run.arg(env.path("ok/b")).sandboxed().output());
     assert_eq!(look(&env, &env.path("ok/b")), before);
@@ -106,9 +107,9 @@ fn an_access_mode_that_is_none() {
     std::fs::write(env.path("no/file"), "text").unwrap();
     std::os::unix::fs::symlink(env.path("no/file"), env.path("ok/2")).unwrap();
     let run = env.run(env.program("race")).args(["bytes", "open-neither"]);
-    let run = run.arg(env.path("ok/1")).arg(env.path("ok/2")).arg("4000");
-    raced(&run.clone().sandboxed().output());
-    let free = run.output().succeeded();
+    let run = run.arg(env.path("ok/1")).arg(env.path("ok/2"));
+    raced(&run.clone().arg("4000both").sandboxed().output());
+    let free = run.arg("1wrong").output().succeeded();
     assert!(free.stdout.starts_with(&format!("opened {}\n", env.text("ok/2"))), "{free:#?}");
 }
 
@@ -126,7 +127,7 @@ fn an_allowed_directory_that_was_moved() {
         std::os::unix::fs::symlink(env.path("no/moved/file"), env.path("ok/2")).unwrap();
         std::fs::create_dir(env.path("more")).unwrap();
         std::fs::write(env.path("more/file"), "text").unwrap();
-        let script = format!("echo ready; read line; exec \"$0\" bytes {call} \"$1\" \"$2\" 4000");
+        let script = format!("echo ready; read line; exec \"$0\" bytes {call} \"$1\" \"$2\" 4000both");
         let run = env.sh(&script).arg(&race).arg(env.path("ok/1")).arg(env.path("ok/2"));
         let rule = format!("allowlist/write+{}", env.text("more/***"));
         let mut running = run.sandboxed().rule(rule).start();
@@ -144,7 +145,7 @@ fn an_allowed_directory_that_was_moved() {
         assert_eq!(content(), "text", "{call}");
         // Without the sandbox it is written, of course.
         let paths = [env.path("ok/1"), env.path("ok/2")];
-        env.run(race).args(["bytes", call]).args(paths).arg("50000").output().succeeded();
+        env.run(race).args(["bytes", call]).args(paths).arg("1wrong").output().succeeded();
         assert_ne!(content(), "text", "{call}");
     }
 }
@@ -171,10 +172,13 @@ fn who_can_open_nothing_removes_nothing() {
 ///
 /// Also where the kernel opens what is allowed: then Landlock refuses what became something else meanwhile, with its own
 /// error.
-fn while_renaming(env: &Env, words: [&str; 3], program: &[&str]) -> Done {
-    let granted = renaming(env, words, |run| run.args(program).sandboxed());
+fn while_renaming<'e>(env: &'e Env, words: [&str; 3], program: &[&str], until: &str) -> Done {
+    let [call, path, times, more @ ..] = program else { panic!("{program:?}") };
+    let run =
+        |run: common::Run<'e>, until: &str| run.args([call, path]).arg([times, until].concat()).args(more);
+    let granted = renaming(env, words, |race| run(race, "done").sandboxed());
     assert!(granted.status.success() && granted.stdout.contains("done yes"), "{granted:#?}");
-    renaming(env, words, |run| run.args(program).brokered())
+    renaming(env, words, |race| run(race, until).brokered())
 }
 
 fn renaming<'e>(
@@ -254,7 +258,7 @@ fn a_link_that_is_exchanged() {
     }
     let before = look(&env, &env.path("no"));
     let link = env.text("ok/to-ok");
-    raced(&while_renaming(&env, ["swap", "ok/to-ok", "ok/to-no"], &["open", &link, "6000"]));
+    raced(&while_renaming(&env, ["swap", "ok/to-ok", "ok/to-no"], &["open", &link, "6000"], "both"));
     assert_eq!(look(&env, &env.path("no")), before);
     assert_ne!(std::fs::read(env.path("ok/f")).unwrap(), b"text");
 }
@@ -270,7 +274,7 @@ fn a_file_that_becomes_a_link() {
     std::os::unix::fs::symlink(env.path("no/f"), env.path("ok/link")).unwrap();
     let before = look(&env, &env.path("no"));
     let file = env.text("ok/f");
-    raced(&while_renaming(&env, ["swap", "ok/f", "ok/link"], &["open", &file, "6000"]));
+    raced(&while_renaming(&env, ["swap", "ok/f", "ok/link"], &["open", &file, "6000"], "both"));
     assert_eq!(look(&env, &env.path("no")), before);
 }
 
@@ -284,7 +288,7 @@ fn a_directory_that_becomes_a_link() {
     std::os::unix::fs::symlink(env.path("no"), env.path("ok/link")).unwrap();
     let before = look(&env, &env.path("no"));
     let file = env.text("ok/dir/new");
-    raced(&while_renaming(&env, ["swap", "ok/dir", "ok/link"], &["open", &file, "2500", "more"]));
+    raced(&while_renaming(&env, ["swap", "ok/dir", "ok/link"], &["open", &file, "2500", "more"], "both"));
     assert_eq!(look(&env, &env.path("no")), before);
 }
 
@@ -305,7 +309,7 @@ fn a_directory_that_is_moved() {
         (meta.modified().unwrap(), std::fs::read(env.path("no/p/f")).unwrap())
     };
     let before = stat();
-    let done = while_renaming(&env, ["move", "ok/p/q", "no/p/q"], &["open", &file, "6000"]);
+    let done = while_renaming(&env, ["move", "ok/p/q", "no/p/q"], &["open", &file, "6000"], "done");
     assert!(done.stdout.starts_with("done yes") && done.stdout.ends_with("other 0\n"), "{done:#?}");
     assert_eq!(stat(), before);
 }
@@ -317,7 +321,7 @@ fn a_directory_that_is_renamed() {
     std::fs::create_dir(env.path("ok/dir")).unwrap();
     let before = look(&env, &env.path("no"));
     let file = env.text("ok/dir/new");
-    let done = while_renaming(&env, ["move", "ok/dir", "ok/other"], &["open", &file, "2000", "more"]);
+    let done = while_renaming(&env, ["move", "ok/dir", "ok/other"], &["open", &file, "2000", "more"], "done");
     assert_eq!(done.stdout, "done yes refused no other 0\n", "{done:#?}");
     assert!(done.violations.is_empty(), "{done:#?}");
     assert_eq!(look(&env, &env.path("no")), before);
@@ -331,13 +335,12 @@ fn a_descriptor_that_changes() {
     let env = Env::new();
     two(&env);
     let before = look(&env, &env.path("ok/b"));
-    let run =
-        env.run(env.program("race")).arg("dirfd").arg(env.path("ok/a")).arg(env.path("ok/b")).arg("5000");
+    let run = env.run(env.program("race")).arg("dirfd").arg(env.path("ok/a")).arg(env.path("ok/b"));
     let rule = format!("denylist/write+{}/***", env.text("ok/b"));
-    raced(&run.clone().sandboxed().rule(rule).output());
+    raced(&run.clone().arg("5000both").sandboxed().rule(rule).output());
     assert_eq!(look(&env, &env.path("ok/b")), before);
     assert!(env.path("ok/a/file").exists());
-    run.output().succeeded();
+    run.arg("1wrong").output().succeeded();
     assert_ne!(look(&env, &env.path("ok/b")), before);
 }
 

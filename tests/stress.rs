@@ -5,6 +5,7 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Write};
+use std::time::Instant;
 
 use common::{Done, Env, Run, Running, becomes, is_root};
 
@@ -216,9 +217,11 @@ fn complaints_do_not_flood_the_log() {
     let env = Env::new();
     let script =
         "i=0; while [ $i -lt 3000 ]; do test -e /dev/sydbox/nonsense$i; i=$((i+1)); done; : >ok/file";
+    let start = Instant::now();
     let done = env.sh(script).sandboxed().output().succeeded();
+    let most = 101 * (start.elapsed().as_secs() + 1);
     let lines = done.stderr.lines().count();
-    assert!((100..2500).contains(&lines), "{lines} lines");
+    assert!(lines >= 100 && lines as u64 <= most, "{lines} lines of {most}");
     assert!(done.stderr.contains("/dev/sydbox/nonsense0"), "{}", done.stderr);
 }
 

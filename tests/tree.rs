@@ -204,8 +204,8 @@ fn a_violation_can_kill() {
     assert_eq!((all.stdout.as_str(), all.status.code()), ("", Some(137)), "{all:?}");
     let daemon = std::fs::read_to_string(env.path("ok/daemon")).unwrap();
     // Nobody may have waited for it yet.
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.trim()));
-    assert!(stat.as_ref().map_or(true, |stat| stat.contains(") Z")), "{stat:?}");
+    let stat = || std::fs::read_to_string(format!("/proc/{}/stat", daemon.trim()));
+    assert!(common::becomes(|| stat().map_or(true, |stat| stat.contains(") Z"))), "{:?}", stat());
     assert!(!env.path("no/file").exists());
 }
 

@@ -17,8 +17,10 @@ use crate::sys::creds::Own;
 
 /// How long one caller waits for the writer.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// How long the end waits for what is still queued.
+/// How long the end waits for what is still queued, if the writer does not take it.
 const LAST_WAIT: Duration = Duration::from_secs(2);
+/// So many times as long it waits for the thread to come to it, on a machine that has much to do.
+const WAITS: u32 = 30;
 /// How many bytes wait at most.
 const CAPACITY: usize = 4 << 20;
 
@@ -41,6 +43,10 @@ struct Shared {
 struct State {
     /// There is a thread.
     started: bool,
+    /// In this process: it is not there in one that was forked.
+    process: u32,
+    /// It is at the writer.
+    writing: bool,
     queue: VecDeque<Vec<u8>>,
     waiting: usize,
     accepted: u64,
@@ -65,9 +71,11 @@ impl Shared {
         writer: &mut dyn Write,
     ) -> MutexGuard<'s, State> {
         while let Some(record) = state.queue.pop_front() {
+            state.writing = true;
             drop(state);
             let written = writer.write_all(&record).and_then(|()| writer.flush());
             state = self.lock();
+            state.writing = false;
             state.waiting -= record.len();
             state.done += 1;
             state.lost += u64::from(written.is_err());
@@ -135,6 +143,7 @@ impl Outlet {
         state.queue.push_back(record);
         if !state.started {
             state.started = self.shared.start();
+            state.process = std::process::id();
         }
         if !state.started {
             // Rather held up than not heard.
@@ -152,12 +161,25 @@ impl Outlet {
 
     /// Waits until all has been written, but not for ever, and not once more if nothing was written since.
     pub fn flush(&self) {
-        let state = self.shared.lock();
+        self.settle(LAST_WAIT);
+    }
+
+    fn settle(&self, patience: Duration) {
+        let mut state = self.shared.lock();
         let last = state.accepted;
-        if state.given_up != Some(state.done) && !self.shared.wait(state, last, LAST_WAIT) {
-            let mut state = self.shared.lock();
-            state.given_up = Some(state.done);
+        if state.given_up == Some(state.done) {
+            return;
         }
+        for _ in 0..WAITS {
+            if self.shared.wait(state, last, patience) {
+                return;
+            }
+            state = self.shared.lock();
+            if state.writing || state.process != std::process::id() {
+                break;
+            }
+        }
+        state.given_up = Some(state.done);
     }
 
     /// How many records there was no room for, or that the writer refused.
@@ -242,6 +264,28 @@ pub(crate) mod tests {
         drop(go);
         outlet.flush();
         assert_eq!(page.text().lines().count(), 100);
+    }
+
+    /// What the end waits for is the writer, not a thread that has not come to it.
+    #[test]
+    fn a_thread_that_does_not_run_is_waited_for() {
+        const SHORT: Duration = Duration::from_millis(20);
+        let page = Page::default();
+        let outlet = Outlet::new(Box::new(page.clone()));
+        let writer = outlet.shared.writer.lock().unwrap();
+        outlet.put(b"late\n".to_vec());
+        thread::scope(|scope| {
+            let end = scope.spawn(|| {
+                outlet.settle(SHORT);
+                page.text()
+            });
+            let start = Instant::now();
+            while start.elapsed() < SHORT * 3 && !end.is_finished() {
+                thread::yield_now();
+            }
+            drop(writer);
+            assert_eq!(end.join().unwrap(), "late\n");
+        });
     }
 
     /// The thread takes over from whoever had to write.

@@ -1,17 +1,20 @@
 /* Races between a call and what it names.
  *
- * race bytes CALL OK NO TIMES: a thread changes one byte of the path in memory, between OK and NO, while another makes CALL.
+ * race bytes CALL OK NO UNTIL: a thread changes one byte of the path in memory, between OK and NO, while another makes CALL.
  *     OK and NO differ in one byte. open-neither opens for neither reading nor writing (access mode 3), and says if that
  *     opened NO; for open-how the flags change as well, between O_PATH and O_WRONLY.
  * race swap A B: exchanges the names A and B until standard input ends.
  * race move A B: renames A to B and back until standard input ends.
- * race open PATH TIMES [MORE]: opens PATH for writing (and creates PATH/../new, if MORE) again and again.
+ * race open PATH UNTIL [MORE]: opens PATH for writing (and creates PATH/../new, if MORE) again and again.
  * race full PATH TIMES: makes PATH and removes it, while a process without a free descriptor tries to make it, too.
- * race dirfd OK NO TIMES: a thread changes what descriptor 9 is while another uses it.
+ * race dirfd OK NO UNTIL: a thread changes what descriptor 9 is while another uses it.
  * race create DIR TIMES: makes and removes a file in a directory that is renamed.
  * race kind FILE OTHER TO TIMES: renames FILE to TO and back while another process exchanges it for OTHER, which is no file.
- *     Says whether that came to be TO.
+ *     Says whether that came to be TO. It goes on until there were both, renamed and refused.
  * race link TO TIMES: makes the link TO while another process makes a file of that name and removes it. Says whether it was made.
+ *     It goes on until it was refused and there was a file.
+ * UNTIL is how often at least, and what must have happened as well, however long that takes: "done", "both" (done and refused) or
+ *     "wrong" (NO was changed or opened).
  * Each prints how often what happened: on standard output only what no scheduling can change. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -56,13 +59,35 @@ static void *flip(void *unused)
 	return NULL;
 }
 
-/* Whether there is more to try: also until the other thread had its turn, on a machine that has much to do. */
-static int goes_on(int tried, int times)
+static int done, refused, missing, other, wrong;
+
+static int is_wrong(void)
 {
-	return tried < times || flips < 1000;
+	static struct stat before;
+	static int seen;
+	struct stat now;
+	int is_there = !stat(second, &now);
+	if (!seen) {
+		seen = 1;
+		before = now;
+	}
+	return wrong || !is_there || memcmp(&now.st_ctim, &before.st_ctim, sizeof now.st_ctim);
 }
 
-static int done, refused, missing, other;
+/* Whether there is more to try: on a machine that has much to do one of the two may not have had its turn. */
+static int goes_on(int tried, const char *until)
+{
+	char *what;
+	if (tried < strtol(until, &what, 10))
+		return 1;
+	if (!strcmp(what, "done"))
+		return !done;
+	if (!strcmp(what, "both"))
+		return !done || !refused;
+	if (!strcmp(what, "wrong"))
+		return !is_wrong();
+	return 0;
+}
 
 static void count(long result)
 {
@@ -70,7 +95,7 @@ static void count(long result)
 		done++;
 	else if (errno == EPERM)
 		refused++;
-	else if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == EISDIR)
+	else if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == EISDIR || errno == EBUSY)
 		missing++;
 	else {
 		if (!other++)
@@ -90,13 +115,12 @@ static void put(int fd)
 /* Opens for what ioctl(2) needs. Who gets the second file says so. */
 static void neither(const char *p)
 {
-	static int told;
-	struct stat file, wrong;
+	struct stat file, other;
 	int fd = syscall(SYS_open, p, O_ACCMODE);
 	count(fd);
 	if (fd < 0)
 		return;
-	if (fstat(fd, &file) || stat(second, &wrong) || (file.st_ino == wrong.st_ino && !told++))
+	if (fstat(fd, &file) || stat(second, &other) || (file.st_ino == other.st_ino && !wrong++))
 		printf("opened %s\n", second);
 	close(fd);
 }
@@ -109,17 +133,18 @@ static void by_how(const char *p)
 	put(fd);
 }
 
-static void bytes(const char *call, int times)
+static void bytes(const char *call, const char *until)
 {
 	char *p = (char *)path;
 	pthread_t thread;
 	strcpy(p, first);
 	for (where = 0; first[where] == second[where]; where++)
 		;
+	is_wrong();
 	pthread_create(&thread, NULL, flip, NULL);
 	while (!flips)
 		;
-	for (int i = 0; goes_on(i, times); i++) {
+	for (int i = 0; goes_on(i, until); i++) {
 		if (!strcmp(call, "open"))
 			put(syscall(SYS_open, p, O_WRONLY));
 		else if (!strcmp(call, "open-creat"))
@@ -206,7 +231,7 @@ static const char *kind(const char *file, const char *other, const char *to, int
 	pid_t swaps = fork();
 	while (!swaps)
 		renameat2(AT_FDCWD, file, AT_FDCWD, other, RENAME_EXCHANGE);
-	for (int i = 0; i < times; i++) {
+	for (int i = 0; i < times || !done || !refused; i++) {
 		count(rename(file, to));
 		if (lstat(to, &st))
 			continue;
@@ -230,7 +255,7 @@ static const char *put_link(const char *to, int times)
 		close(open(to, O_CREAT | O_WRONLY | O_EXCL, 0644));
 		unlink(to);
 	}
-	for (int i = 0; i < times; i++) {
+	for (int i = 0; i < times || !done || !refused; i++) {
 		long made = symlink("/", to);
 		if (!made) {
 			said = "made";
@@ -250,7 +275,7 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "bytes")) {
 		first = argv[3];
 		second = argv[4];
-		bytes(argv[2], atoi(argv[5]));
+		bytes(argv[2], argv[5]);
 	} else if (!strcmp(what, "kind")) {
 		puts(kind(argv[2], argv[3], argv[4], atoi(argv[5])));
 		return 0;
@@ -275,7 +300,7 @@ int main(int argc, char **argv)
 		} while (!ended());
 		return 0;
 	} else if (!strcmp(what, "open")) {
-		for (int i = 0, n = atoi(argv[3]); i < n; i++) {
+		for (int i = 0; goes_on(i, argv[3]); i++) {
 			if (argc > 4) {
 				put(open(argv[2], O_WRONLY | O_CREAT | O_TRUNC, 0644));
 				unlink(argv[2]);
@@ -289,19 +314,23 @@ int main(int argc, char **argv)
 		first = argv[2];
 		second = argv[3];
 		dup2(open(first, O_RDONLY), 9);
+		is_wrong();
 		pthread_create(&thread, NULL, retarget, NULL);
 		while (!flips)
 			;
-		for (int i = 0, n = atoi(argv[4]); goes_on(i, n); i++) {
+		struct stat file;
+		char name[4300];
+		snprintf(name, sizeof name, "%s/file", first);
+		for (int i = 0; goes_on(i, argv[4]) || stat(name, &file); i++) {
 			int made = mkdirat(9, "new", 0755);
 			if (made && errno == EEXIST)
 				errno = ENOENT;
 			count(made);
 			put(openat(9, "file", O_WRONLY | O_CREAT, 0644));
 			fchmod(9, i % 2 ? 0755 : 0700);
-			char name[4300];
-			snprintf(name, sizeof name, "%s/new", first);
-			rmdir(name);
+			char new[4300];
+			snprintf(new, sizeof new, "%s/new", first);
+			rmdir(new);
 		}
 		over = 1;
 		pthread_join(thread, NULL);
