@@ -361,6 +361,18 @@ const ORPHAN_GROUP: &str = r#"
 import os, signal, sys
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 group = os.getpgrp()
+def statuses():
+    parent = "/proc/%d/task/" % os.getppid()
+    for task in os.listdir(parent):
+        try:
+            yield open(parent + task + "/status").read()
+        except OSError:
+            pass
+# Nor is it the program's before the supervisor knows that.
+def until_asleep():
+    while any("\nShdPnd:\t0000000000000000\n" not in status for status in statuses()): pass
+    while any("\nState:\tS" not in status for status in statuses()): pass
+until_asleep()
 ready, go = os.pipe(), os.pipe()
 between = os.fork()
 if between == 0:
@@ -383,11 +395,7 @@ os.waitpid(stopped, os.WUNTRACED)
 os.write(go[1], b"x")
 print(os.waitstatus_to_exitcode(os.waitpid(stopped, 0)[1]), flush=True)
 # When the program has ended the signal is the supervisor's own.
-def pending():
-    with open("/proc/%d/status" % os.getppid()) as status:
-        return any(line.startswith("ShdPnd") and int(line.split()[1], 16) & 1 for line in status)
-while pending():
-    pass
+until_asleep()
 os.mkdir(sys.argv[1])
 os._exit(5)
 "#;
@@ -414,8 +422,8 @@ fn a_group_that_is_hung_up_takes_no_supervisor_with_it() {
 fn a_signal_to_everybody_is_for_the_tree() {
     const ALL: &str = r#"
         trap : TERM
-        setsid sleep 50 & one=$!
-        sleep 50 & two=$!
+        setsid sleep 1000 & one=$!
+        sleep 1000 & two=$!
         # Not while they still have the trap of the shell.
         for pid in $one $two; do until read comm </proc/$pid/comm && [ "$comm" = sleep ]; do :; done; done
         kill -TERM -1
@@ -427,7 +435,7 @@ fn a_signal_to_everybody_is_for_the_tree() {
         let command = if how.is_empty() { Command::new("env") } else { sandbox(how, &[], &words) };
         let mut run = Command::new("unshare");
         run.args(["-Urpf", "--mount-proc", "--kill-child", "sh", "-c"]);
-        run.arg("sleep 50 & \"$@\" || exit; kill -0 $! && kill -KILL $! && wait $!; echo outside $?")
+        run.arg("sleep 1000 & \"$@\" || exit; kill -0 $! && kill -KILL $! && wait $!; echo outside $?")
             .arg("sh");
         run.arg(command.get_program()).args(command.get_args());
         run.args(if how.is_empty() { &words[..] } else { &[] });
@@ -464,8 +472,8 @@ fn nobody_inside_has_the_listener() {
 /// `orphans::adopt` they are the system's, without `orphans::reap_all_but` two hundred are left.
 #[test]
 fn orphans_are_adopted_and_waited_for() {
-    let script = "i=0; while [ $i -lt 200 ]; do (sh -c ':' &); i=$((i+1)); done; (sleep 50 & echo $!); \
-                  (setsid sh -c '(sleep 50 & echo $!)'); echo all; read x";
+    let script = "i=0; while [ $i -lt 200 ]; do (sh -c ':' &); i=$((i+1)); done; (sleep 1000 & echo $!); \
+                  (setsid sh -c '(sleep 1000 & echo $!)'); echo all; read x";
     let mut talk = Talk::start(sandbox("adopting", &[], &["sh", "-c", script]));
     let mut orphans = talk.until("all");
     // Not what the test program says itself.

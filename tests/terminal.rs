@@ -45,7 +45,7 @@ fn jobs_of_a_script() {
 
 /// A shell at a terminal of its own, and somebody who types: each entry waits for what stands before it.
 const TYPIST: &str = r#"
-import fcntl, os, pty, select, signal, struct, sys, termios
+import fcntl, os, pty, signal, struct, sys, termios
 pid, terminal = pty.fork()
 if pid == 0:
     # Which are ignored in the background.
@@ -56,8 +56,6 @@ seen = b""
 def wait(text):
     global seen
     while text.encode() not in seen:
-        ready, _, _ = select.select([terminal], [], [], 30)
-        assert ready, "no %r in %r" % (text, seen)
         seen += os.read(terminal, 65536)
     seen = seen.split(text.encode(), 1)[1]
     print(text.strip())
@@ -199,12 +197,13 @@ while not os.path.exists("ok/on"):
     os.sched_yield()
 os.unlink("ok/on"); os.tcsetpgrp(0, job); wait(job)
 print("one that the key does not stop", flush=True)
-# Not over before sydbox has what the terminal sent, too.
-told = "until grep -q '^ShdPnd:.0*$' /proc/$PPID/status; do :; done; "
+# Not over before sydbox has what the terminal sent, too, and has done what it does then.
+asleep = "! grep -Ls '^State:.S' /proc/$PPID/task/*/status | grep -q ."
+told = "until grep -q '^ShdPnd:.0*$' /proc/$PPID/status && " + asleep + "; do :; done; "
 wait(start("trap '' TSTP; printf '\\001\\002'; read word; " + told + "echo got $word"))
 print("one that stops its group, and is stopped by the key later", flush=True)
 once = "mkdir ok/d; rmdir ok/d; mkdir ok/d; rmdir ok/d; exit $(cat ok/stops | wc -l)"
-job = start("kill -TSTP 0; trap 'echo >>ok/stops' TSTP; mkdir ok/d; rmdir ok/d; " + told + "printf '\\001'; until test -s ok/stops; do :; done; " + once)
+job = start("kill -TSTP 0; trap 'echo >>ok/stops' TSTP; mkdir ok/d; rmdir ok/d; " + told + "printf '\\001'; until test -s ok/stops; do :; done; " + told + once)
 wait(job); front(job); wait(job); os.unlink("ok/stops")
 print("one that is stopped by its number", flush=True)
 job = start("echo >ok/on; while test -e ok/on; do :; done; exit 4")
@@ -212,7 +211,8 @@ while not os.path.exists("ok/on"):
     os.sched_yield()
 os.kill(job, signal.SIGTSTP); wait(job); os.unlink("ok/on"); front(job); wait(job)
 print("one that has something to do first", flush=True)
-job = start("trap 'mkdir ok/clean; rmdir ok/clean; kill -STOP $$; exit 3' TSTP; printf '\\001'; while :; do :; done")
+open("ok/told", "w").write(told)
+job = start("trap 'mkdir ok/clean; rmdir ok/clean; kill -STOP $$; . ok/told; exit 3' TSTP; printf '\\001'; while :; do :; done")
 wait(job); front(job); wait(job)
 "#;
 

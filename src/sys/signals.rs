@@ -69,8 +69,10 @@ impl Forward {
                 send(signal);
             }
         }
-        if pidfd.is_err() && KEY.load(Ordering::SeqCst) != 0 {
-            end_by(KEY.load(Ordering::SeqCst));
+        // The program may have ended before it was known, or just now.
+        let (key, target) = (KEY.load(Ordering::SeqCst), TARGET.load(Ordering::SeqCst));
+        if key != 0 && !reaches(target, 0) {
+            end_by(key);
         }
         self.target = Some(pidfd?);
         Ok(())

@@ -315,18 +315,21 @@ impl Running {
         }
     }
 
-    /// How many threads and descriptors the process has, seen from outside.
+    /// How many threads for calls and descriptors the process has, seen from outside.
     pub fn size(&self) -> (usize, usize) {
         let proc = PathBuf::from(format!("/proc/{}", self.child.id()));
-        let threads = std::fs::read_dir(proc.join("task")).map_or(0, Iterator::count);
+        let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
+        let tasks = std::fs::read_dir(proc.join("task")).into_iter().flatten();
+        let threads =
+            tasks.filter_map(|task| name(task.ok()?)).filter(|name| name == "sydbox-broker\n").count();
         // The directory itself is closed to other processes of the user; since Linux 6.2 its size is the number.
         let descriptors = std::fs::metadata(proc.join("fd")).map_or(0, |fd| fd.len() as usize);
         (threads, descriptors)
     }
 
-    /// So many threads may be idle: those that received while calls queued up, one a CPU; four that are parked; and the watch.
+    /// So many threads may be idle: those that received while calls queued up, one a CPU, and four that are parked.
     pub fn idle(&self) -> usize {
-        std::thread::available_parallelism().map_or(2, |cpus| cpus.get().max(2)) + 4 + 1
+        std::thread::available_parallelism().map_or(2, |cpus| cpus.get().max(2)) + 4
     }
 
     /// Waits until the supervisor is as large as it was, but for threads that are idle. Each may keep what it has opened once:

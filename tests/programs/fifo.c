@@ -37,14 +37,14 @@ static int spawn(int count, pid_t *pids)
 	return 0;
 }
 
-static int handled;
+static int handled, restarts;
 static char *own;
 
 static void handler(int number)
 {
 	handled++;
 	/* From the third time on there is a reader: a call that is restarted comes to an end. */
-	if (handled == 3)
+	if (handled == 3 && restarts)
 		open(own, O_RDONLY | O_NONBLOCK);
 }
 
@@ -96,12 +96,13 @@ int main(int argc, char **argv)
 	} else {
 		struct sigaction action = {.sa_handler = handler, .sa_flags = count ? SA_RESTART : 0};
 		struct itimerval often = {{0, 30000}, {0, 30000}};
+		restarts = count;
 		own = name(0);
 		mkfifo(own, 0600);
 		sigaction(SIGALRM, &action, NULL);
 		setitimer(ITIMER_REAL, &often, NULL);
 		int fd = open(own, O_WRONLY), error = errno;
-		printf("%s after %s\n", fd < 0 ? strerrorname_np(error) : "opened", handled == 0 ? "none" : handled < 3 ? "one" : "three");
+		printf("%s after %s\n", fd < 0 ? strerrorname_np(error) : "opened", handled == 0 ? "none" : restarts && handled >= 3 ? "three" : "some");
 	}
 	return 0;
 }
