@@ -163,15 +163,17 @@ CALLS = {
     "migrate": lambda pid: call(256, pid, 64, ctypes.byref(NODE), ctypes.byref(NODE)),
     "move": lambda pid: call(279, pid, 0, 0, 0, 0, 0),
 }
-def say(who, pids):
+def say(who, pids, stays=lambda pid: True):
     said = set()
-    for name, function in CALLS.items():
-        for pid in pids:
+    for pid in pids:
+        here = set()
+        for name, function in CALLS.items():
             try:
                 function(pid)
-                said.add(name + " done")
+                here.add(name + " done")
             except OSError as error:
-                said.add(name + " " + error.strerror)
+                here.add(name + " " + error.strerror)
+        said |= here if stays(pid) else set()
     print(who + ": " + ("done" if all(line.endswith(" done") for line in said) else ", ".join(sorted(said))))
 started, end, thread_id = threading.Event(), threading.Event(), []
 def thread():
@@ -193,7 +195,8 @@ os.kill(child, 9); os.waitpid(child, 0)
 say("nobody", [child, 99999999])
 say("outside", [int(sys.argv[1])])
 if len(sys.argv) > 2:
-    say("supervisor", [int(task) for task in os.listdir("/proc/%d/task" % os.getppid())])
+    tasks = "/proc/%d/task" % os.getppid()
+    say("supervisor", [int(task) for task in os.listdir(tasks)], lambda task: os.path.exists("%s/%d" % (tasks, task)))
     for which in [os.PRIO_PGRP, os.PRIO_USER]:
         try:
             os.setpriority(which, 0, 10); print("group done")

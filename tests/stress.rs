@@ -42,7 +42,7 @@ fn a_thousand_short_processes() {
     assert_eq!(line(), "second\n");
     // The shell waits in a pipe: what the supervisor has now is its own.
     running.shrinks_to(before);
-    assert_eq!(running.zombies(), 0);
+    assert!(becomes(|| running.zombies() == 0), "{} zombies", running.zombies());
     input.write_all(b"\n").unwrap();
     drop(line);
     let done = running.finish();
@@ -288,7 +288,7 @@ fn the_last_thread_waits_for_nobody() {
 }
 
 /// Where the supervisor can open nothing more the call fails as if it were the caller's limit, and later ones are served. How
-/// many descriptors are left over depends on the limit.
+/// many descriptors are left over depends on the limit, and on who was called up meanwhile.
 ///
 /// With every `pidfd_open` that fails taken for a caller that is gone the socket's call never ends; with `States::sweep` giving
 /// up silently there are ever more states; with `tree::kill` doing nothing without a descriptor somebody outlives his violation.
@@ -296,17 +296,19 @@ fn the_last_thread_waits_for_nobody() {
 fn a_supervisor_without_descriptors_refuses_and_goes_on() {
     let env = Env::new();
     let mut said = Vec::new();
-    for limit in ["--nofile=64:64", "--nofile=65:65", "--nofile=66:66"] {
-        let done = limited(&env, &["prlimit", limit], "few");
+    let sought = ["socket EMFILE", "states EMFILE"];
+    for limit in 64..96 {
+        let all = |said: &[String]| sought.iter().all(|line| said.iter().any(|said| said == line));
+        if limit > 66 && all(&said) {
+            break;
+        }
+        let done = limited(&env, &["prlimit", &format!("--nofile={limit}:{limit}")], "few");
         let stdout = done.stdout.strip_prefix("ready\nEMFILE\n").and_then(|rest| rest.strip_suffix("done\n"));
         said.extend(stdout.unwrap_or_else(|| panic!("{done:#?}")).lines().map(str::to_owned));
     }
     let known = ["socket 0", "socket EMFILE", "states 0", "states EMFILE"];
     assert!(said.iter().all(|line| known.contains(&&line[..])), "{said:?}");
-    assert!(
-        ["socket EMFILE", "states EMFILE"].iter().all(|line| said.iter().any(|said| said == line)),
-        "{said:?}"
-    );
+    assert!(sought.iter().all(|line| said.iter().any(|said| said == line)), "{said:?}");
 }
 
 /// Who is somebody else by the time that he is looked at is found all the same: the sandbox comes to its end.

@@ -344,10 +344,10 @@ impl Running {
         assert!(becomes(is_small), "({threads}, {descriptors}) became {:?}", self.size());
     }
 
-    /// How much memory the process has, in kB.
+    /// How much memory the process has of its own, in kB.
     pub fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
         line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
     }
 
