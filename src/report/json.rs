@@ -61,11 +61,13 @@ mod tests {
     use crate::report::outlet::tests::Page;
     use crate::report::{Subject, sample};
 
+    fn patient(page: &Page) -> JsonSink {
+        JsonSink { outlet: Outlet::patient(page.clone()) }
+    }
+
     fn line(violation: &Violation) -> String {
         let page = Page::default();
-        let sink = JsonSink::new(page.clone());
-        sink.violation(violation);
-        sink.flush();
+        patient(&page).violation(violation);
         page.text()
     }
 
@@ -100,8 +102,7 @@ mod tests {
     #[test]
     fn notes() {
         let page = Page::default();
-        let sink = JsonSink::new(page.clone());
-        sink.note(&Note::Suppressed(7));
+        patient(&page).note(&Note::Suppressed(7));
         assert!(page.text().ends_with("\"event\":\"suppressed\",\"count\":7}\n"));
     }
 }

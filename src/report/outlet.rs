@@ -18,9 +18,9 @@ use crate::sys::creds::Own;
 /// How long one caller waits for the writer.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How long the end waits for what is still queued, if the writer does not take it.
-const LAST_WAIT: Duration = Duration::from_secs(2);
+const LAST_WAIT: Duration = Duration::from_secs(5);
 /// So many times as long it waits for the thread to come to it, on a machine that has much to do.
-const WAITS: u32 = 30;
+const WAITS: u32 = 12;
 /// How many bytes wait at most.
 const CAPACITY: usize = 4 << 20;
 
@@ -33,6 +33,8 @@ struct Shared {
     state: Mutex<State>,
     filled: Condvar,
     drained: Condvar,
+    /// How long one caller waits for the writer.
+    patience: Duration,
     /// For the thread, as long as there is one.
     writer: Mutex<Box<dyn Write + Send>>,
     /// Who made the outlet, and writes.
@@ -125,10 +127,20 @@ impl Shared {
 impl Outlet {
     /// An outlet to this writer.
     pub fn new(writer: Box<dyn Write + Send>) -> Self {
+        Self::with_patience(writer, PATIENCE)
+    }
+
+    fn with_patience(writer: Box<dyn Write + Send>, patience: Duration) -> Self {
         let (filled, drained) = (Condvar::new(), Condvar::new());
         let own = Own::here().ok();
-        let shared = Shared { state: Mutex::default(), filled, drained, writer: Mutex::new(writer), own };
-        Self { shared: Arc::new(shared) }
+        let (state, writer) = (Mutex::default(), Mutex::new(writer));
+        Self { shared: Arc::new(Shared { state, filled, drained, patience, writer, own }) }
+    }
+
+    /// One that waits for its thread, however long that takes to be given a turn.
+    #[cfg(test)]
+    pub(crate) fn patient(writer: impl Write + Send + 'static) -> Self {
+        Self::with_patience(Box::new(writer), Duration::from_secs(3600))
     }
 
     /// Writes one record, in one piece.
@@ -155,7 +167,7 @@ impl Outlet {
         self.shared.filled.notify_one();
         let mine = state.accepted;
         if !state.stuck {
-            self.shared.wait(state, mine, PATIENCE);
+            self.shared.wait(state, mine, self.shared.patience);
         }
     }
 
@@ -164,22 +176,23 @@ impl Outlet {
         self.settle(LAST_WAIT);
     }
 
-    fn settle(&self, patience: Duration) {
+    /// How often it waited so long in vain.
+    fn settle(&self, patience: Duration) -> u32 {
         let mut state = self.shared.lock();
         let last = state.accepted;
         if state.given_up == Some(state.done) {
-            return;
+            return 0;
         }
-        for _ in 0..WAITS {
-            if self.shared.wait(state, last, patience) {
-                return;
-            }
+        let mut waits = 0;
+        while !self.shared.wait(state, last, patience) {
+            waits += 1;
             state = self.shared.lock();
-            if state.writing || state.process != std::process::id() {
+            if state.writing || state.process != std::process::id() || waits == WAITS {
+                state.given_up = Some(state.done);
                 break;
             }
         }
-        state.given_up = Some(state.done);
+        waits
     }
 
     /// How many records there was no room for, or that the writer refused.
@@ -208,6 +221,15 @@ pub(crate) mod tests {
     use std::io;
     use std::sync::mpsc::{Receiver, channel};
     use std::time::Instant;
+
+    impl Outlet {
+        /// Waits until all has been written.
+        fn finished(&self) {
+            let state = self.shared.lock();
+            let waited = self.shared.drained.wait_while(state, |state| state.done < state.accepted);
+            drop(waited.unwrap());
+        }
+    }
 
     /// A writer whose text can be looked at.
     #[derive(Clone, Default)]
@@ -244,7 +266,7 @@ pub(crate) mod tests {
     #[test]
     fn a_record_is_out_when_put_returns() {
         let page = Page::default();
-        let outlet = Outlet::new(Box::new(page.clone()));
+        let outlet = Outlet::patient(page.clone());
         outlet.put(b"one\n".to_vec());
         assert_eq!(page.text(), "one\n");
     }
@@ -259,40 +281,38 @@ pub(crate) mod tests {
             outlet.put(b"line\n".to_vec());
         }
         outlet.put(vec![b'x'; CAPACITY]);
-        assert!(start.elapsed() < Duration::from_secs(2));
+        assert!(start.elapsed() < PATIENCE * 100);
         assert_eq!(outlet.lost(), 1);
         drop(go);
-        outlet.flush();
+        outlet.finished();
         assert_eq!(page.text().lines().count(), 100);
     }
 
-    /// What the end waits for is the writer, not a thread that has not come to it.
+    /// What the end waits for is the writer, and longer for a thread that has not come to it.
     #[test]
     fn a_thread_that_does_not_run_is_waited_for() {
-        const SHORT: Duration = Duration::from_millis(20);
-        let page = Page::default();
-        let outlet = Outlet::new(Box::new(page.clone()));
+        const SHORT: Duration = Duration::from_millis(1);
+        let outlet = Outlet::with_patience(Box::<Page>::default(), SHORT);
         let writer = outlet.shared.writer.lock().unwrap();
         outlet.put(b"late\n".to_vec());
-        thread::scope(|scope| {
-            let end = scope.spawn(|| {
-                outlet.settle(SHORT);
-                page.text()
-            });
-            let start = Instant::now();
-            while start.elapsed() < SHORT * 3 && !end.is_finished() {
-                thread::yield_now();
-            }
-            drop(writer);
-            assert_eq!(end.join().unwrap(), "late\n");
-        });
+        assert_eq!(outlet.settle(SHORT), WAITS);
+        assert_eq!(outlet.settle(SHORT), 0);
+        drop(writer);
+        let (go, stop) = channel();
+        let outlet = Outlet::with_patience(Box::new(Stopped(stop, Page::default())), SHORT);
+        outlet.put(b"late\n".to_vec());
+        while !outlet.shared.lock().writing {
+            thread::yield_now();
+        }
+        assert_eq!(outlet.settle(SHORT), 1);
+        drop(go);
     }
 
     /// The thread takes over from whoever had to write.
     #[test]
     fn what_was_written_without_a_thread_is_followed_by_the_rest() {
         let page = Page::default();
-        let outlet = Outlet::new(Box::new(page.clone()));
+        let outlet = Outlet::patient(page.clone());
         {
             let mut state = outlet.shared.lock();
             state.queue.push_back(b"first\n".to_vec());
@@ -317,7 +337,7 @@ pub(crate) mod tests {
                 Ok(())
             }
         }
-        let outlet = Outlet::new(Box::new(Broken));
+        let outlet = Outlet::patient(Broken);
         outlet.put(b"x".to_vec());
         assert_eq!(outlet.lost(), 1);
     }

@@ -376,10 +376,8 @@ mod tests {
     use std::process::Stdio;
 
     use super::*;
+    use crate::sys::FORKS;
     use crate::{Sandbox, SandboxBuilder};
-
-    /// The sockets of one test must not be taken for those of another.
-    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
     fn builder(rules: &[&str]) -> SandboxBuilder {
         let mut builder = Sandbox::builder();
@@ -418,7 +416,7 @@ mod tests {
     /// the socket, `id` is executed.
     #[test]
     fn copies_of_the_hand_shake() {
-        let _alone = ALONE.lock();
+        let _alone = FORKS.write();
         let command = || {
             let mut command = Command::new("/bin/sh");
             command.args(["-c", "exec id"]).stdout(Stdio::null()).stderr(Stdio::null());
@@ -434,7 +432,7 @@ mod tests {
     /// Without `Line` the child waits for ever for an answer.
     #[test]
     fn a_hand_shake_that_fails_ends() {
-        let _alone = ALONE.lock();
+        let _alone = FORKS.write();
         let mut command = Command::new("true");
         let hook = || {
             // SAFETY: no memory but a literal is passed. An ordinary user cannot look into what is not dumpable.

@@ -23,6 +23,11 @@ pub(crate) use nix::errno::Errno;
 /// The result of a system call.
 pub(crate) type Result<T> = std::result::Result<T, Errno>;
 
+/// In tests: who forks holds it for writing, and who counts descriptors, or on their being closed, for reading; or for writing
+/// who opens many. What a child of the same process has got is open until it executes something.
+#[cfg(test)]
+pub(crate) static FORKS: std::sync::RwLock<()> = std::sync::RwLock::new(());
+
 /// A thread or process id of the sandbox, always positive: 0 would name ourselves to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Pid(libc::pid_t);

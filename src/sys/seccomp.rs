@@ -91,13 +91,24 @@ pub(crate) fn send(listener: BorrowedFd<'_>, id: u64, reply: Reply) -> Result<()
     };
     let mut response = libc::seccomp_notif_resp { id, val, error, flags };
     // SAFETY: SEND reads one `seccomp_notif_resp`, the type the request number was made with.
-    unit(unsafe { libc::ioctl(listener.as_raw_fd(), SEND as _, &raw mut response) }.into())
+    uninterrupted(|| unsafe { libc::ioctl(listener.as_raw_fd(), SEND as _, &raw mut response) }).map(|_| ())
+}
+
+/// Makes a call again that a signal interrupted: it waits for a lock, or for the caller to take a descriptor, and has done
+/// nothing then. Threads are interrupted when their caller has a signal, and at the end; an answer must not get lost by that.
+fn uninterrupted(mut call: impl FnMut() -> libc::c_int) -> Result<libc::c_long> {
+    loop {
+        match check(call().into()) {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
 }
 
 /// Whether the caller still waits in the call `id`.
 pub(crate) fn id_valid(listener: BorrowedFd<'_>, id: u64) -> bool {
     // SAFETY: ID_VALID reads one u64.
-    unsafe { libc::ioctl(listener.as_raw_fd(), ID_VALID as _, &raw const id) == 0 }
+    uninterrupted(|| unsafe { libc::ioctl(listener.as_raw_fd(), ID_VALID as _, &raw const id) }).is_ok()
 }
 
 /// Puts a duplicate of `fd` into the caller's table and returns its number there.
@@ -106,7 +117,7 @@ pub(crate) fn addfd(listener: BorrowedFd<'_>, id: u64, fd: BorrowedFd<'_>, cloex
     let mut add =
         libc::seccomp_notif_addfd { id, flags: 0, srcfd: fd.as_raw_fd() as u32, newfd: 0, newfd_flags };
     // SAFETY: ADDFD reads one `seccomp_notif_addfd`, the type the request number was made with.
-    let number = check(unsafe { libc::ioctl(listener.as_raw_fd(), ADDFD as _, &raw mut add) }.into())?;
+    let number = uninterrupted(|| unsafe { libc::ioctl(listener.as_raw_fd(), ADDFD as _, &raw mut add) })?;
     Ok(number as i32)
 }
 

@@ -97,6 +97,8 @@ mod tests {
 
     #[test]
     fn all_limits_are_parsed() {
+        // Once for all: another test might.
+        process::raise_nofile();
         let (proc, this) = (Proc::open().unwrap(), Pid::new(std::process::id() as i32).unwrap());
         let text = proc.read_all(this, "limits", 1 << 16).unwrap();
         let limits = all(&text).unwrap();
@@ -111,6 +113,7 @@ mod tests {
 
     #[test]
     fn both_ways_say_the_same() {
+        process::raise_nofile();
         let (proc, this) = (Proc::open().unwrap(), Pid::new(std::process::id() as i32).unwrap());
         let mut buf = [0; 4096];
         let text = proc.read(this, "limits", &mut buf).unwrap();
