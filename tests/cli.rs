@@ -5,7 +5,9 @@
 use std::process::{Command, Output};
 
 fn sydbox(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sydbox"));
+    let program = std::env::var_os("SYDBOX_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sydbox").into());
+    let mut command = Command::new(program);
+    command.env_remove("CLICOLOR_FORCE");
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SYDBOX_") {
             command.env_remove(name);

@@ -230,14 +230,14 @@ hits = []
 signal.signal(signal.SIGALRM, lambda *_: hits.append(1)); signal.siginterrupt(signal.SIGALRM, True)
 a = struct.pack('=H', socket.AF_UNIX) + path.encode() + b'\0'
 s = socket.socket(socket.AF_UNIX)
-signal.setitimer(signal.ITIMER_REAL, 0.3); t = time.time()
-say(raw_connect, s, a); print(len(hits), time.time() - t > 0.2)
+t = time.monotonic(); signal.setitimer(signal.ITIMER_REAL, 0.3, 0.3)
+say(raw_connect, s, a); print(len(hits) > 0, time.monotonic() - t > 0.2); signal.setitimer(signal.ITIMER_REAL, 0)
 s.setblocking(False); say(raw_connect, s, a)
 s = socket.socket(socket.AF_UNIX); s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack('ll', 0, 200000))
 say(raw_connect, s, a)
 os.unlink(path)
 ";
-    let expected = ["EINTR", "1 True", "EAGAIN", "EAGAIN"];
+    let expected = ["EINTR", "True True", "EAGAIN", "EAGAIN"];
     let dir = tempfile::tempdir().unwrap();
     let arguments = [dir.path().to_str().unwrap()];
     native(text, &arguments).expect(&expected);
@@ -256,16 +256,15 @@ l = socket.socket(socket.AF_UNIX); l.bind(path); l.listen(0)
 first = socket.socket(socket.AF_UNIX); first.connect(path)
 def threads(): return int(open('/proc/%d/stat' % os.getppid()).read().rsplit(')')[1].split()[17])
 def until(enough):
-    end = time.time() + 30
-    while not enough(threads()) and time.time() < end: pass
-    print(enough(threads()))
+    while not enough(threads()): pass
+    print('True')
 before = threads(); children = []
 for i in range(50):
     pid = os.fork()
     if pid == 0:
         socket.socket(socket.AF_UNIX).connect(path); os._exit(0)
     children.append(pid)
-until(lambda now: now >= before + 45)
+until(lambda now: now > 50)
 tcp(('127.0.0.1', int(A[1])))
 for pid in children: os.kill(pid, signal.SIGKILL); os.waitpid(pid, 0)
 # As many as receive at once, and those that are parked.
@@ -297,9 +296,12 @@ def send():
 tid = []; t = threading.Thread(target=send); t.start()
 while not tid: pass
 while not open('/proc/self/task/%d/syscall' % tid[0]).read().startswith('46 '): pass
-os.close(fd)
-while not done.is_set(): signal.pthread_kill(t.ident, signal.SIGUSR1); done.wait(0.05)
-t.join(); print('returned')
+# It may not have got through to the supervisor: then it is this one that waits.
+closed = threading.Event(); c = threading.Thread(target=lambda: (os.close(fd), closed.set())); c.start()
+for thread, event in (t, done), (c, closed):
+    while not event.is_set(): libc.syscall(234, os.getpid(), thread.native_id, signal.SIGUSR1); event.wait(0.05)
+    thread.join()
+print('returned')
 ";
     let (_server, port) = tcp_server();
     native(text, &[&port]).expect(&["returned"]);
@@ -412,8 +414,10 @@ go(10000); print('end', flush=True); sys.stdin.readline()
     let before = descriptors();
     input.write_all(b"\n").unwrap();
     line("end");
+    // A thread that has answered may not have been parked yet.
+    let is_small = becomes(|| descriptors() <= before + 2);
     let after = descriptors();
     input.write_all(b"\n").unwrap();
     assert!(child.wait().unwrap().success());
-    assert!(after <= before + 2, "{before} descriptors became {after}");
+    assert!(is_small, "{before} descriptors became {after}");
 }

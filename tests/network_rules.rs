@@ -243,8 +243,9 @@ fn the_classic_line() {
         "#!{}\nimport socket, sys\nsocket.create_connection((sys.argv[1], int(sys.argv[2])))\n",
         python().display()
     );
-    std::fs::write(&program, text).unwrap();
-    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    // By another process: what other tests start meanwhile has what is open for writing here, which nobody can execute then.
+    let write = ["-c", "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\""];
+    assert!(Command::new("sh").args(write).arg(&program).arg(text).status().unwrap().success());
     let run = |options: &[&str], port: &str, allowed: &str| {
         let mut command = Command::new("env");
         command.args(["SYDBOX_NO_CONFIG=1", &format!("SYDBOX_NET_WHITELIST=inet://127.0.0.1:{allowed}")]);

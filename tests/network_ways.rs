@@ -8,7 +8,6 @@
 mod net;
 
 use std::net::{TcpListener, UdpSocket};
-use std::time::Duration;
 
 use net::*;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -89,12 +88,15 @@ def flip():
     while not stop: make().close(); bound += 1
 t = threading.Thread(target=flip); t.start()
 sys.setswitchinterval(1e-5)
-s = udp(); end = time.time() + 1
-while time.time() < end or bound < 100: word(s.sendto, b'x', a)
+s = udp(); end = time.monotonic() + 1; calls = 0
+while time.monotonic() < end or bound < 100 or calls < 1000: word(s.sendto, b'x', a); calls += 1
 stop = True; t.join(); print('done')
 ";
-    native(text, &[&port]).expect(&["done"]);
-    assert!(datagrams(&server) > 0, "the race is not run");
+    let raced = || {
+        native(text, &[&port]).expect(&["done"]);
+        datagrams(&server) > 0
+    };
+    assert!(is_raced(raced), "the race is not run");
     inside(&[DENY, BIND, "filter/network+LOOPBACK"], text, &[&port]).expect(&["done"]);
     assert_eq!(datagrams(&server), 0);
     // Between processes of the sandbox it is shared as ever.
@@ -152,12 +154,12 @@ print(*sorted(set(word(tcp, l.getsockname()) for _ in range(40))))
     let outside = sharing_listener(0);
     let port = outside.local_addr().unwrap().port().to_string();
     native(text, &[&port]).expect(&["ok"]);
-    assert!(outside.accept().is_ok(), "the port is not shared");
+    assert!(becomes(|| outside.accept().is_ok()), "the port is not shared");
     while outside.accept().is_ok() {}
     inside(&[DENY, BIND], text, &[&port]).expect(&["ECONNREFUSED"]);
     assert!(outside.accept().is_err());
-    drop(outside);
-    inside(&[DENY, BIND], text, &[&port]).expect(&["ok"]).violations(0);
+    // One of its own.
+    inside(&[DENY, BIND], text, &["0"]).expect(&["ok"]).violations(0);
 }
 
 fn sharing_listener(port: u16) -> TcpListener {
@@ -209,7 +211,7 @@ fn sharing_server_at(port: u16) -> UdpSocket {
     setsockopt(&server, sockopt::ReuseAddr, &true).unwrap();
     bind(server.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, port)).unwrap();
     let server = UdpSocket::from(server);
-    server.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    server.set_read_timeout(Some(LATE)).unwrap();
     server
 }
 
@@ -226,15 +228,20 @@ u.close(); print(a[1], s.getsockname()[1], flush=True); sys.stdin.readline(); sa
         let mut server = None;
         let take = |line: &str| {
             let (port, sender) = line.split_once(' ').unwrap();
-            let outside = UdpSocket::bind(format!("127.0.0.1:{port}")).unwrap();
-            outside.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            // Somebody else may have been faster.
+            let Ok(outside) = UdpSocket::bind(format!("127.0.0.1:{port}")) else { return };
+            outside.set_read_timeout(Some(LATE)).unwrap();
             match how {
                 "connected" => outside.connect(format!("127.0.0.1:{sender}")).unwrap(),
                 _ => setsockopt(&outside, sockopt::BindToDevice, &"lo".into()).unwrap(),
             }
             server = Some(outside);
         };
-        (meanwhile(magic, text, &[], take), datagrams(&server.unwrap()))
+        let said = meanwhile(magic, text, &[], take);
+        server.map(|server| (said, datagrams(&server)))
+    };
+    let run = |how: &str, magic: Option<&[&str]>| {
+        (0..20).find_map(|_| run(how, magic)).expect("a port that can be taken over")
     };
     for how in ["connected", "interface"] {
         let (said, came) = run(how, None);
@@ -266,8 +273,11 @@ def run(s, name):
     except BlockingIOError: print(got, flush=True)
 import subprocess; inner = A
 # A port that was asked for by its number is kept.
-u = udp(); u.bind(('127.0.0.1', 0)); port = u.getsockname()[1]; u.close()
-u = udp(); u.bind(('127.0.0.1', port)); run(u, str(port))
+while True:
+    u = udp(); u.bind(('127.0.0.1', 0)); port = u.getsockname()[1]; u.close()
+    try: u = udp(); u.bind(('127.0.0.1', port)); break
+    except OSError: pass
+run(u, str(port))
 a = udp(socket.AF_UNIX); name = 'sydbox-handed-%d' % os.getpid(); a.bind('\0' + name); run(a, name)
 ";
     let run = |magic: &[&str]| {

@@ -79,8 +79,9 @@ with tempfile.TemporaryDirectory() as d:
     print(sorted(os.listdir(d + \"/json\"))[0])
 print(subprocess.run([\"echo\", \"child\"], capture_output=True, text=True).stdout)
 open(\"/dev/null\", \"w\").write(\"x\")
-queue = multiprocessing.SimpleQueue()
-p = multiprocessing.Process(target=queue.put, args=(42,))
+fork = multiprocessing.get_context(\"fork\")
+queue = fork.SimpleQueue()
+p = fork.Process(target=queue.put, args=(42,))
 p.start(); print(queue.get()); p.join(); print(p.exitcode)
 '; ls env/bin | head -3";
     works(&Env::new(), "sh", script);

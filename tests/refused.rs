@@ -50,6 +50,7 @@ const SAME: &[&str] = &[
 
 /// The kernel asks for a capability before it looks at anything: an ordinary user cannot tell who refused.
 const ROOTS: &[&str] = &[
+    "open_by_handle_at",
     "pivot_root",
     "move_mount",
     "fsopen",

@@ -10,14 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sydbox::SandboxBuilder;
 
 #[path = "../limit/mod.rs"]
 mod limit;
-pub use limit::Limit;
+pub use limit::{Limit, becomes};
 
 /// The command under test.
 pub fn sydbox() -> PathBuf {
@@ -53,6 +52,23 @@ pub fn said_by(mut command: Command, sandbox: Option<SandboxBuilder>) -> String 
     let output = std::io::read_to_string(child.take_stdout().unwrap()).unwrap();
     child.wait().unwrap();
     output
+}
+
+/// Copies a program, by another process: what other tests start while the copy is open for writing has it, too, until that
+/// executes something, and so long nobody can execute the copy (`ETXTBSY`).
+#[track_caller]
+pub fn copy(program: impl AsRef<Path>, to: impl AsRef<Path>) {
+    assert!(Command::new("cp").arg(program.as_ref()).arg(to.as_ref()).status().unwrap().success());
+}
+
+/// Writes a program, by another process, as [`copy`] does.
+#[track_caller]
+pub fn write_program(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(path.as_ref()).stdin(Stdio::piped());
+    let mut shell = shell.spawn().unwrap();
+    shell.stdin.take().unwrap().write_all(content.as_ref()).unwrap();
+    assert!(shell.wait().unwrap().success());
 }
 
 /// Programs in C that were compiled for this run of the tests, in a directory that goes with the last user.
@@ -413,16 +429,4 @@ pub fn is_ignored(signal: nix::sys::signal::Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
     u64::from_str_radix(ignored.trim(), 16).unwrap() >> (signal as i32 - 1) & 1 == 1
-}
-
-/// Waits until something that has no event of its own is so; false if it never is.
-pub fn becomes(mut what: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(60) {
-        if what() {
-            return true;
-        }
-        std::thread::yield_now();
-    }
-    false
 }

@@ -3,7 +3,7 @@
 use std::process::Child;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -37,4 +37,16 @@ impl Limit {
         let _ = self.done.send(());
         !self.guard.join().unwrap()
     }
+}
+
+/// Waits until something that has no event of its own is so; false if it never is.
+pub fn becomes(mut what: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(60) {
+        if what() {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    false
 }

@@ -14,6 +14,8 @@ use std::time::Duration;
 #[path = "../limit/mod.rs"]
 mod limit;
 use limit::Limit;
+#[allow(unused_imports)]
+pub use limit::becomes;
 
 /// What every script begins with.
 pub const PRELUDE: &str = include_str!("../programs/net.py");
@@ -135,9 +137,17 @@ pub fn has_ipv6() -> bool {
     has
 }
 
+/// So late no datagram comes any more.
+pub const LATE: Duration = Duration::from_millis(200);
+
+/// Whether a race that is run without the sandbox shows what it is about: the other thread may not have its turn each time.
+pub fn is_raced(mut run: impl FnMut() -> bool) -> bool {
+    (0..100).any(|_| run())
+}
+
 pub fn udp_server() -> (UdpSocket, String) {
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-    server.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    server.set_read_timeout(Some(LATE)).unwrap();
     let port = server.local_addr().unwrap().port().to_string();
     (server, port)
 }

@@ -834,7 +834,7 @@ static void wait_for(sem_t *sem, const char *what)
 {
 	struct timespec end;
 	clock_gettime(CLOCK_REALTIME, &end);
-	end.tv_sec += 20;
+	end.tv_sec += 300;
 	while (sem_timedwait(sem, &end))
 		if (errno != EINTR) {
 			printf("%s: %s hangs\n", what, shared->line);

@@ -38,13 +38,14 @@ static struct sockaddr_in at(int port)
 }
 
 static volatile int done;
+static volatile unsigned flips;
 static volatile long words[6];
 static struct sockaddr_in both[2];
 
 static void *flip(void *unused)
 {
-	for (unsigned i = 0; !done; i++)
-		words[4] = P(&both[i & 1]);
+	for (; !done; flips++)
+		words[4] = P(&both[flips & 1]);
 	return unused;
 }
 
@@ -55,7 +56,7 @@ static int race(int port, int other)
 	both[0] = at(port), both[1] = at(other);
 	words[0] = CALL(SOCKET, AF_INET, SOCK_DGRAM, 0), words[1] = P("x"), words[2] = 1, words[4] = P(&both[0]), words[5] = sizeof *both;
 	pthread_create(&thread, 0, flip, 0);
-	for (int i = 0; i < 20000; i++)
+	for (int i = 0; i < 20000 || flips < 100000 || (!sent && i < 1 << 24); i++)
 		sent += syscall(SYS_socketcall, SENDTO, words) == 1;
 	done = 1;
 	pthread_join(thread, 0);
