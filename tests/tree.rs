@@ -302,6 +302,35 @@ fn who_stays_behind_holds_no_descriptor() {
     ]);
 }
 
+/// While one supervisor takes over from the other calls are answered as ever: sixteen processes make files all the time.
+///
+/// Seen to fail with an answer given up where a signal interrupts it.
+#[test]
+fn calls_are_answered_while_supervisors_change() {
+    let script = "for job in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do \"$0\" forever ok >>said 2>&1 <&- & echo $! >>pids; done; read x; exit 0";
+    for _ in 0..4 {
+        let env = Env::new();
+        let run = env.sh(script).arg(env.program("hostile")).brokered().option("-X");
+        let run = ["said", "pids"]
+            .iter()
+            .fold(run, |run, file| run.rule(format!("allowlist/write+{}", env.text(file))));
+        let running = run.start();
+        let made = || std::fs::read_dir(env.path("ok")).unwrap().count();
+        assert!(common::becomes(|| made() > 100));
+        running.finish().succeeded();
+        let before = made();
+        let goes_on = common::becomes(|| made() > before + 100);
+        let pids = std::fs::read_to_string(env.path("pids")).unwrap();
+        let pids: Vec<Pid> = pids.lines().map(|pid| Pid::from_raw(pid.parse().unwrap())).collect();
+        pids.iter().for_each(|pid| kill(*pid, Signal::SIGKILL).unwrap());
+        // Nobody may have waited for them yet.
+        let stat = |pid: &Pid| std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        let is_over = |pid: &Pid| stat(pid).map_or(true, |stat| stat.contains(") Z"));
+        assert!(common::becomes(|| pids.iter().all(is_over)));
+        assert_eq!((std::fs::read_to_string(env.path("said")).unwrap().as_str(), goes_on), ("", true));
+    }
+}
+
 /// SIGPIPE is what whoever started sydbox made of it, and not what the language it is written in does.
 #[test]
 fn sigpipe_is_inherited() {
