@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::cx::{Answer, Cx};
+use super::cx::{Answer, Begun, Cx};
 use super::supervisor::Supervisor;
 use super::watch;
 use super::worker::Worker;
@@ -106,6 +106,11 @@ impl Crew {
 
     fn threads(&self) -> MutexGuard<'_, Threads> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether threads are taken out of the calls that they are in, for another crew.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::SeqCst)
     }
 
     /// How many calls were received so far.
@@ -221,8 +226,9 @@ fn receive(supervisor: &Arc<Supervisor>, worker: &mut Worker) -> bool {
     while !crew.ending.load(Ordering::SeqCst) {
         let left = if handed_over { left(supervisor) } else { None };
         handed_over = left.is_some();
-        let notification = match left.map_or_else(|| seccomp::recv(listener), |left| Ok(Some(left))) {
-            Ok(Some(notification)) => notification,
+        let received = || seccomp::recv(listener).map(|call| call.map(|call| (call, Begun::default())));
+        let (notification, begun) = match left.map_or_else(received, |left| Ok(Some(left))) {
+            Ok(Some(left)) => left,
             // A task that has no number in our pid namespace: nothing of it can be looked at. It gets no
             // answer, and is killable.
             Ok(None) => continue,
@@ -255,7 +261,7 @@ fn receive(supervisor: &Arc<Supervisor>, worker: &mut Worker) -> bool {
                 relieve(supervisor);
             }
         }
-        handle(supervisor, worker, notification);
+        handle(supervisor, worker, notification, begun);
         if worker.spoilt {
             relieve(supervisor);
             return false;
@@ -272,7 +278,7 @@ fn receive(supervisor: &Arc<Supervisor>, worker: &mut Worker) -> bool {
 }
 
 /// A call that another crew left.
-fn left(supervisor: &Supervisor) -> Option<Notification> {
+fn left(supervisor: &Supervisor) -> Option<(Notification, Begun)> {
     supervisor.unanswered.lock().unwrap_or_else(PoisonError::into_inner).pop()
 }
 
@@ -282,24 +288,26 @@ fn most_receivers() -> usize {
     *MOST.get_or_init(|| std::thread::available_parallelism().map_or(2, |cpus| cpus.get().max(2)))
 }
 
-fn handle(supervisor: &Arc<Supervisor>, worker: &mut Worker, notification: Notification) {
+fn handle(supervisor: &Arc<Supervisor>, worker: &mut Worker, notification: Notification, mut begun: Begun) {
     let row = gate::lookup(notification.arch, notification.nr);
     let answer = match row.and_then(|row| row.call.as_ref().map(|call| (row, call))) {
         None => Err(Stop::Errno(Errno::ENOSYS)),
         Some((row, call)) => {
             let mut cx = Cx::new(supervisor, worker, notification, row, call);
+            cx.begun = begun;
             // A panic must neither let a call through nor leave a caller waiting (I6).
-            catch_unwind(AssertUnwindSafe(|| super::perform(&mut cx, call.op))).unwrap_or_else(|_| {
+            let answer = catch_unwind(AssertUnwindSafe(|| super::perform(&mut cx, call.op)));
+            begun = cx.begun;
+            answer.unwrap_or_else(|_| {
                 log::error!("the supervisor failed in {}: the call is refused; this is a bug", row.name);
                 Err(Stop::Errno(Errno::EPERM))
             })
         }
     };
-    if matches!(answer, Err(Stop::Errno(Errno::EINTR) | Stop::Interrupted))
-        && supervisor.crew.ending.load(Ordering::SeqCst)
-    {
+    if matches!(answer, Err(Stop::Errno(Errno::EINTR) | Stop::Interrupted)) && supervisor.crew.is_ending() {
         // It was not a signal of the caller's: whoever takes over begins again.
-        return supervisor.unanswered.lock().unwrap_or_else(PoisonError::into_inner).push(notification);
+        let left = (notification, begun);
+        return supervisor.unanswered.lock().unwrap_or_else(PoisonError::into_inner).push(left);
     }
     answer_call(supervisor, &notification, answer);
 }

@@ -45,7 +45,18 @@ pub(crate) struct Cx<'a> {
     pub(crate) call: &'static Call,
     /// The thread that works for the caller.
     pub(crate) worker: &'a mut Worker,
+    /// How far it had come when another crew left it, and comes if this one does.
+    pub(crate) begun: Begun,
     state: OnceCell<Arc<Tagged>>,
+}
+
+/// What of a call that sends is done already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Begun {
+    /// Messages that were sent as a whole.
+    pub(crate) messages: u32,
+    /// Bytes of the next one.
+    pub(crate) bytes: u64,
 }
 
 /// Flags of the `*at` calls.
@@ -63,7 +74,7 @@ impl<'a> Cx<'a> {
         call: &'static Call,
     ) -> Self {
         let caller = Caller::new(&supervisor.sight, notification);
-        Self { supervisor, caller, row, call, worker, state: OnceCell::new() }
+        Self { supervisor, caller, row, call, worker, begun: Begun::default(), state: OnceCell::new() }
     }
 
     /// The state of the caller when it was first asked for.

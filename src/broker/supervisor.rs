@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::bound::Bound;
 use super::crew::Crew;
+use super::cx::Begun;
 use super::grants::Grants;
 use super::moves::Names;
 use super::states::States;
@@ -67,8 +68,8 @@ pub(crate) struct Supervisor {
     pub(crate) bound: Bound,
     /// Whether callers may be somebody else than we are: from the first one that changes who it is.
     pub(crate) others: AtomicBool,
-    /// Calls that wait while one crew hands over to another.
-    pub(crate) unanswered: Mutex<Vec<Notification>>,
+    /// Calls that wait while one crew hands over to another, and how far they have come.
+    pub(crate) unanswered: Mutex<Vec<(Notification, Begun)>>,
     /// Violations so far.
     pub(crate) violations: AtomicU64,
     /// The process that was spawned.

@@ -35,7 +35,7 @@ pub(in super::super) fn sendto(cx: &mut Cx<'_>) -> Result<Answer> {
     }
     let meaning = meaning(&socket, &raw, flags)?;
     let chooses = !raw.bytes().is_empty() && cx.chooses(&socket)?;
-    if cx.is_open()? && !chooses && !needs_us(cx, &meaning, flags) {
+    if cx.begun.bytes == 0 && cx.is_open()? && !chooses && !needs_us(cx, &meaning, flags) {
         return Ok(Answer::Continue);
     }
     let destination = cx.destination(&socket, raw, meaning, Way::default())?;
@@ -68,7 +68,7 @@ pub(in super::super) fn sendmmsg(cx: &mut Cx<'_>) -> Result<Answer> {
     let Some(fd) = cx.duplicate()? else { return unsafely::judge(cx) };
     let socket = cx.socket(fd)?;
     let start = cx.value(0)?;
-    let mut done = 0;
+    let mut done = std::mem::take(&mut cx.begun.messages);
     while done < cx.value_int(1)?.min(MAX_MESSAGES) {
         let here = start.wrapping_add(u64::from(done) * layout.counted());
         let sent = layout
@@ -81,6 +81,10 @@ pub(in super::super) fn sendmmsg(cx: &mut Cx<'_>) -> Result<Answer> {
             });
         match sent {
             Ok(true) => done += 1,
+            Err(Stop::Errno(Errno::EINTR) | Stop::Interrupted) if cx.supervisor.crew.is_ending() => {
+                cx.begun.messages = done;
+                return Err(Stop::Interrupted);
+            }
             // Nothing can be refused, so the first message was left to the kernel, and with it all others.
             Ok(false) if done == 0 => return Ok(Answer::Continue),
             Err(Stop::Errno(errno)) if done == 0 => return Err(errno.into()),
@@ -117,7 +121,7 @@ fn one(
     };
     let meaning = meaning(socket, &raw, flags)?;
     let chooses = !raw.bytes().is_empty() && cx.chooses(socket)?;
-    if may_leave && cx.is_open()? && !chooses && !needs_us(cx, &meaning, flags) {
+    if may_leave && cx.begun.bytes == 0 && cx.is_open()? && !chooses && !needs_us(cx, &meaning, flags) {
         return Ok(None);
     }
     let data = Data::read(&cx.caller, layout, message)?;
@@ -168,8 +172,8 @@ fn send(
         netlink::name(cx, socket)?;
     }
     let ask = Ask { flags: flags & !libc::MSG_ZEROCOPY, waits: may_wait(socket, flags)? };
-    let (mut sent, mut copy) = (0_u64, Vec::new());
-    loop {
+    let (mut sent, mut copy) = (std::mem::take(&mut cx.begun.bytes), Vec::new());
+    while sent == 0 || sent < data.total {
         let portion = data.copy(&cx.caller, sent, portion, stream, &mut copy).and_then(|()| {
             let (name, control) = match sent {
                 0 => (destination.raw.bytes(), control.bytes.as_slice()),
@@ -180,9 +184,15 @@ fn send(
         match portion {
             Ok(Portion { len, last }) => {
                 sent += len as u64;
-                if last || !stream || sent >= data.total || len == 0 {
+                if last && sent < data.total && cx.supervisor.crew.is_ending() {
+                    return Err(leave(cx, sent));
+                }
+                if last || !stream || len == 0 {
                     break;
                 }
+            }
+            Err(Stop::Errno(Errno::EINTR) | Stop::Interrupted) if cx.supervisor.crew.is_ending() => {
+                return Err(leave(cx, sent));
             }
             Err(Stop::Errno(errno)) if sent == 0 => {
                 if errno == Errno::EPIPE && stream && flags & libc::MSG_NOSIGNAL == 0 {
@@ -197,6 +207,12 @@ fn send(
         }
     }
     Ok(sent as usize)
+}
+
+/// It was not a signal of the caller's: the rest is another crew's.
+fn leave(cx: &mut Cx<'_>, sent: u64) -> Stop {
+    cx.begun.bytes = sent;
+    Stop::Interrupted
 }
 
 /// How large a message can be that the socket sends as one.
