@@ -81,6 +81,8 @@ fn truncate_to(cx: &mut Cx<'_>, length: i64) -> Result<Answer> {
             let _ = crate::sys::process::tgkill(tgid, tid, libc::SIGXFSZ);
             return Err(Errno::EFBIG.into());
         }
+        // Somebody outside may hold a lease.
+        let _watched = cx.watched();
         apply(cx, &object, || format!(", {length}"), |object| fs::truncate(object.fd.as_fd(), length))
     })
 }

@@ -238,7 +238,7 @@ fn judge_image(cx: &mut Cx<'_>, image: &Object, only_rules: bool) -> Result<()> 
 /// The beginning of a file; nothing where it cannot be read (a program may be executable only).
 fn head(image: &Object) -> Result<Vec<u8>> {
     match read(image, 0, HEAD) {
-        Err(errno) if is_want(errno) => Err(errno.into()),
+        Err(errno) if is_want(errno) || errno == Errno::EINTR => Err(errno.into()),
         head => Ok(head.unwrap_or_default()),
     }
 }
@@ -247,7 +247,8 @@ fn read(image: &Object, at: u64, len: usize) -> std::result::Result<Vec<u8>, Err
     use std::os::unix::fs::FileExt;
     let file = fs::reopen_mode(image.fd.as_fd(), (libc::O_RDONLY | libc::O_NONBLOCK) as u64, 0)?;
     let mut bytes = vec![0; len];
-    let n = std::fs::File::from(file).read_at(&mut bytes, at).map_err(|_| Errno::EIO)?;
+    let read = std::fs::File::from(file).read_at(&mut bytes, at);
+    let n = read.map_err(|error| crate::sys::errno_of(&error))?;
     bytes.truncate(n);
     Ok(bytes)
 }

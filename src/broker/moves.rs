@@ -184,6 +184,9 @@ fn keep_sockets_below(cx: &mut Cx<'_>, from: &Entry, to: &[u8]) -> Result<()> {
     let whole = listing::sockets_below(from.dir.as_fd(), &bare(from), MOST, |path, stat| {
         sockets.push((path.to_vec(), *stat));
     });
+    if whole == Err(Errno::EINTR) {
+        return Err(Errno::EINTR.into());
+    }
     if whole.is_err() {
         // Nobody can say what may come to be connected to.
         return cx.refuse_name(dir, ", which cannot be searched for sockets", None);

@@ -385,7 +385,10 @@ fn open_object(cx: &mut Cx<'_>, object: &Object, how: How) -> Result<OwnedFd> {
     let how =
         How { flags: how.flags & !drop, mode: if how.flags & TMPFILE != 0 { how.mode } else { 0 }, ..how };
     let open = |flags| fs::reopen_mode(object.fd.as_fd(), flags, how.mode);
-    Ok(blocking(cx, may_block(&object.stat, how), how, open)??.ok_or(Errno::ENXIO)?)
+    let may_block = may_block(&object.stat, how);
+    // Somebody outside may hold a lease.
+    let _watched = (!may_block).then(|| cx.watched());
+    Ok(blocking(cx, may_block, how, open)??.ok_or(Errno::ENXIO)?)
 }
 
 /// Opens, under the caller's umask where something is created, and watched over where it can block. `None`: it has become a
