@@ -227,23 +227,21 @@ async def go(**how):
         r, w = await asyncio.open_connection('there.test', 80, **how)
         print(w.get_extra_info('peername')[0], (await r.readline()).decode().strip())
     except OSError as e: print('refused')
-t = time.monotonic()
 asyncio.run(go(happy_eyeballs_delay=3600)); asyncio.run(go())
-print(time.monotonic() - t < 3600)
 ";
     let Some(native) = here(script(&env, &[], text)) else { return };
-    if native.stdout != "2001:db8::2 there\n2001:db8::2 there\nTrue\n" {
+    if native.stdout != "2001:db8::2 there\n2001:db8::2 there\n" {
         return eprintln!("skipped: names are not looked up by DNS here: {native:#?}");
     }
     let dns = "allowlist/network/connect+inet:192.0.2.2@53";
     let both = here(script(&env, &[DENY, THERE, THERE6], text)).unwrap();
     assert_eq!(both.stdout, native.stdout);
     let four = here(script(&env, &[DENY, THERE], text)).unwrap();
-    assert_eq!(four.stdout, "192.0.2.2 there\n192.0.2.2 there\nTrue\n");
+    assert_eq!(four.stdout, "192.0.2.2 there\n192.0.2.2 there\n");
     let six = here(script(&env, &[DENY, dns, THERE6], text)).unwrap();
     assert_eq!(six.stdout, native.stdout);
     let none = here(script(&env, &[DENY, dns], text)).unwrap();
-    assert_eq!(none.stdout, "refused\nrefused\nTrue\n");
+    assert_eq!(none.stdout, "refused\nrefused\n");
 }
 
 /// An address of the host itself is one of the network's: only the port that was bound is reached, under the address

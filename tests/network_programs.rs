@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::{Env, Run, has, is_root};
 
-/// An address of loopback that nobody else uses: a server can have whatever port it likes there.
-fn address() -> String {
+/// An address of loopback that nobody else uses, and a port that hardly anybody has at all addresses.
+fn address() -> (String, String) {
     static COUNT: AtomicU32 = AtomicU32::new(1);
     let number = std::process::id() << 3 | COUNT.fetch_add(1, Ordering::Relaxed) & 7;
     let [_, a, b, c] = number.to_be_bytes();
-    format!("127.{a}.{b}.{c}")
+    (format!("127.{a}.{b}.{c}"), (20_000 + number % 10_000).to_string())
 }
 
 fn denied<'e>(env: &Env, run: Run<'e>) -> Run<'e> {
@@ -27,11 +27,13 @@ fn denied<'e>(env: &Env, run: Run<'e>) -> Run<'e> {
 }
 
 /// Runs a script in `ok` without the sandbox and then with it; `expected` is what both say. The script finds a free address in
-/// `ADDRESS`.
+/// `ADDRESS`, and a port for it in `PORT`.
 #[track_caller]
 fn the_same(env: &Env, script: &str, expected: &str) {
     let run = |sandboxed: bool| {
-        let run = env.sh(script).dir(env.path("ok")).set("ADDRESS", address()).set("HOME", env.path("ok"));
+        let (address, port) = address();
+        let run = env.sh(script).dir(env.path("ok")).set("HOME", env.path("ok"));
+        let run = run.set("ADDRESS", address).set("PORT", port);
         let done = if sandboxed { denied(env, run).output() } else { run.output() };
         assert_eq!(done.stdout, expected, "sandboxed: {sandboxed}: {done:#?}");
         assert!(done.violations.is_empty(), "{done:#?}");
@@ -126,13 +128,13 @@ fn redis() {
     }
     let script = r#"
         mkfifo said
-        redis-server --bind $ADDRESS --port 6379 --unixsocket "$PWD/redis" --save '' >said & pid=$!
+        redis-server --bind $ADDRESS --port $PORT --unixsocket "$PWD/redis" --save '' >said & pid=$!
         exec 3<said; while read -r line <&3; do case $line in *eady\ to\ accept*redis*) break ;; esac; done; cat <&3 >/dev/null &
-        redis-cli -h $ADDRESS set key value; redis-cli -s redis get key
-        redis-cli -h $ADDRESS eval 'for i = 1, 1000 do redis.call("rpush", "list", i) end return redis.call("llen", "list")' 0
-        redis-cli -h $ADDRESS subscribe news >news & until [ "$(redis-cli -s redis publish news now)" = 1 ]; do :; done
+        redis-cli -h $ADDRESS -p $PORT set key value; redis-cli -s redis get key
+        redis-cli -h $ADDRESS -p $PORT eval 'for i = 1, 1000 do redis.call("rpush", "list", i) end return redis.call("llen", "list")' 0
+        redis-cli -h $ADDRESS -p $PORT subscribe news >news & until [ "$(redis-cli -s redis publish news now)" = 1 ]; do :; done
         until grep -q now news; do :; done; echo published
-        redis-cli -h $ADDRESS shutdown nosave; wait $pid; echo $?
+        redis-cli -h $ADDRESS -p $PORT shutdown nosave; wait $pid; echo $?
     "#;
     the_same(&Env::new(), script, "OK\nvalue\n1000\npublished\n0\n");
 }
@@ -153,14 +155,14 @@ fn nginx() {
 			access_log off; client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp;
 			uwsgi_temp_path tmp; scgi_temp_path tmp;
 			server { listen unix:$PWD/behind; root $PWD/www; }
-			server { listen $ADDRESS:8080; location / { proxy_pass http://unix:$PWD/behind; } }
+			server { listen $ADDRESS:$PORT; location / { proxy_pass http://unix:$PWD/behind; } }
 		}
 		EOF
         nginx -p "$PWD" -c conf 2>/dev/null & pid=$!
         until [ -s pid ]; do kill -0 $pid || { cat logs/error; exit 1; }; done
-        for n in 1 2 3 4 5; do curl -s http://$ADDRESS:8080/page; done
+        for n in 1 2 3 4 5; do curl -s http://$ADDRESS:$PORT/page; done
         curl -s --unix-socket behind http://there/page
-        kill -HUP $pid; curl -s http://$ADDRESS:8080/page
+        kill -HUP $pid; curl -s http://$ADDRESS:$PORT/page
         kill -QUIT $pid; wait $pid; echo $?; cat logs/error | grep -v notice | head -3
     "#;
     the_same(&Env::new(), script, &["page\n".repeat(7).as_str(), "0\n"].concat());
@@ -182,8 +184,8 @@ fn postgresql() {
         r#"
         as() {{ {user} "$@"; }}
         as initdb -D data -A trust -U me --no-sync >/dev/null || exit
-        as pg_ctl -D data -w -t 500 -s -l log -o "-c unix_socket_directories=$PWD -c listen_addresses=$ADDRESS -F" start
-        ask() {{ as psql -X -q -A -t -U me -d postgres "$@"; }}
+        as pg_ctl -D data -w -t 500 -s -l log -o "-p $PORT -c unix_socket_directories=$PWD -c listen_addresses=$ADDRESS -F" start
+        ask() {{ as psql -X -q -A -t -U me -p $PORT -d postgres "$@"; }}
         ask -h "$PWD" -c 'create table t as select n from generate_series(1, 1000) n' -c 'select sum(n) from t'
         ask -h $ADDRESS -c 'select count(*) from t, t u' -c "select host(inet_server_addr()) = '$ADDRESS'"
         as pg_ctl -D data -w -t 500 -s -m fast stop; echo $?

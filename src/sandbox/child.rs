@@ -99,6 +99,8 @@ impl Child {
         if !self.is_running() {
             return Ok(());
         }
+        // While calls are still answered; and then what has come meanwhile, which does not wait for a writer that is stuck again.
+        supervisor.options.sink().flush();
         Crew::end(supervisor);
         supervisor.options.sink().flush();
         let forked = process::fork().map_err(|errno| {

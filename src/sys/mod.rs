@@ -23,8 +23,8 @@ pub(crate) use nix::errno::Errno;
 /// The result of a system call.
 pub(crate) type Result<T> = std::result::Result<T, Errno>;
 
-/// In tests: who forks holds it for writing, and who counts descriptors, or on their being closed, for reading; or for writing
-/// who opens many. What a child of the same process has got is open until it executes something.
+/// In tests: held for writing by who forks, or opens or counts many descriptors, and for reading by who relies on a descriptor
+/// being closed. A child has copies of all until it executes something.
 #[cfg(test)]
 pub(crate) static FORKS: std::sync::RwLock<()> = std::sync::RwLock::new(());
 

@@ -289,10 +289,13 @@ fn check(answer: libc::c_int) -> io::Result<()> {
 
 /// Once the program is gone, and only its descendants are waited for, a key that ends programs is meant for us.
 extern "C" fn survive(signal: libc::c_int) {
+    if signal == libc::SIGIO {
+        return;
+    }
+    // In this order: who makes the program known looks for a key afterwards.
+    KEY.store(signal, Ordering::SeqCst);
     let target = TARGET.load(Ordering::SeqCst);
-    if target == NONE && signal != libc::SIGIO {
-        KEY.store(signal, Ordering::SeqCst);
-    } else if signal != libc::SIGIO {
+    if target != NONE {
         keeping_errno(|| {
             // Only a question.
             if !reaches(target, 0) {

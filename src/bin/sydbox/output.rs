@@ -47,7 +47,7 @@ impl Write for Queued {
     }
 }
 
-/// Waits for what is queued, but not for long.
+/// Waits for what is queued, but not for ever.
 pub(crate) fn finish() {
     STDERR.flush();
 }
