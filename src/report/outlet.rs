@@ -18,9 +18,9 @@ use crate::sys::creds::Own;
 /// How long one caller waits for the writer.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How long the end waits for what is still queued, if the writer does not take it.
-const LAST_WAIT: Duration = Duration::from_secs(5);
+const LAST_WAIT: Duration = Duration::from_secs(2);
 /// So many times as long it waits for the thread to come to it, on a machine that has much to do.
-const WAITS: u32 = 12;
+const WAITS: u32 = 30;
 /// How many bytes wait at most.
 const CAPACITY: usize = 4 << 20;
 

@@ -138,7 +138,7 @@ pub fn has_ipv6() -> bool {
 }
 
 /// So late no datagram comes any more.
-pub const LATE: Duration = Duration::from_millis(400);
+pub const LATE: Duration = Duration::from_millis(200);
 
 /// Whether a race that is run without the sandbox shows what it is about: the other thread may not have its turn each time.
 pub fn is_raced(mut run: impl FnMut() -> bool) -> bool {

@@ -73,6 +73,14 @@ def there(ready, go):
     signal.pause()
 
 
+def is_reached():
+    try:
+        socket.create_connection(("192.0.2.2", 80), 0.05).close()
+        return True
+    except TimeoutError:
+        return False
+
+
 def main():
     uid, gid = os.getuid(), os.getgid()
     unshare(CLONE_NEWNET | CLONE_NEWNS | (CLONE_NEWUSER if uid else 0))
@@ -96,9 +104,9 @@ def main():
     os.write(start, b"x")
     if not os.read(ready, 1):
         os._exit(77)
-    # Interfaces drop what is sent until the kernel has seen that they are connected. TCP sends it again.
-    for address in ("192.0.2.2", "2001:db8::2"):
-        socket.create_connection((address, 80)).close()
+    # Interfaces drop what is sent until the kernel has seen that they are connected.
+    while not is_reached():
+        pass
     # Only for what runs here.
     libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None)
     with tempfile.NamedTemporaryFile("w") as file:
