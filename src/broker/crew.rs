@@ -113,6 +113,11 @@ impl Crew {
         self.ending.load(Ordering::SeqCst)
     }
 
+    /// Whether a call ended so because another crew is to go on with it, and not by a signal of the caller's.
+    pub(crate) fn leaves(&self, stop: &Stop) -> bool {
+        matches!(stop, Stop::Errno(Errno::EINTR) | Stop::Interrupted) && self.is_ending()
+    }
+
     /// How many calls were received so far.
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::SeqCst)
@@ -223,7 +228,7 @@ fn receive(supervisor: &Arc<Supervisor>, worker: &mut Worker) -> bool {
     let listener = supervisor.sight.listener.as_fd();
     let (mut calls, mut crowded) = (0_u32, false);
     let mut handed_over = true;
-    while !crew.ending.load(Ordering::SeqCst) {
+    while !crew.is_ending() {
         let left = if handed_over { left(supervisor) } else { None };
         handed_over = left.is_some();
         let received = || seccomp::recv(listener).map(|call| call.map(|call| (call, Begun::default())));
@@ -304,8 +309,7 @@ fn handle(supervisor: &Arc<Supervisor>, worker: &mut Worker, notification: Notif
             })
         }
     };
-    if matches!(answer, Err(Stop::Errno(Errno::EINTR) | Stop::Interrupted)) && supervisor.crew.is_ending() {
-        // It was not a signal of the caller's: whoever takes over begins again.
+    if answer.as_ref().is_err_and(|stop| supervisor.crew.leaves(stop)) {
         let left = (notification, begun);
         return supervisor.unanswered.lock().unwrap_or_else(PoisonError::into_inner).push(left);
     }

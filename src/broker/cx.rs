@@ -45,7 +45,7 @@ pub(crate) struct Cx<'a> {
     pub(crate) call: &'static Call,
     /// The thread that works for the caller.
     pub(crate) worker: &'a mut Worker,
-    /// How far it had come when another crew left it, and comes if this one does.
+    /// How far it has come: also when another crew left it.
     pub(crate) begun: Begun,
     state: OnceCell<Arc<Tagged>>,
 }

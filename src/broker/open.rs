@@ -292,9 +292,6 @@ fn open_entry(
         cx.caller.check()?;
     }
     let flags = how.flags | if makes { EXCL } else { 0 };
-    // It can become a FIFO until it is opened; but not if it is to be made.
-    let surprises = !may_block && !makes;
-    let _watched = surprises.then(|| cx.watched());
     let open = |flags| fs::openat2(entry.dir.as_fd(), &entry.name, flags, how.mode, NO_LINKS);
     match blocking(cx, may_block, How { flags, ..how }, open)? {
         Err(Errno::ELOOP) if how.follows() => Ok(None),
@@ -385,14 +382,11 @@ fn open_object(cx: &mut Cx<'_>, object: &Object, how: How) -> Result<OwnedFd> {
     let how =
         How { flags: how.flags & !drop, mode: if how.flags & TMPFILE != 0 { how.mode } else { 0 }, ..how };
     let open = |flags| fs::reopen_mode(object.fd.as_fd(), flags, how.mode);
-    let may_block = may_block(&object.stat, how);
-    // Somebody outside may hold a lease.
-    let _watched = (!may_block).then(|| cx.watched());
-    Ok(blocking(cx, may_block, how, open)??.ok_or(Errno::ENXIO)?)
+    Ok(blocking(cx, may_block(&object.stat, how), how, open)??.ok_or(Errno::ENXIO)?)
 }
 
-/// Opens, under the caller's umask where something is created, and watched over where it can block. `None`: it has become a
-/// FIFO (or is a socket, and cannot be opened), and is to be looked at again.
+/// Opens, under the caller's umask where something is created, and watched over unless it is to be made. `None`: it has become
+/// a FIFO (or is a socket, and cannot be opened), and is to be looked at again.
 fn blocking(
     cx: &mut Cx<'_>,
     may_block: bool,
@@ -404,6 +398,8 @@ fn blocking(
         let _watched = cx.blocks();
         return Ok(open(how.flags).map(Some));
     }
+    // It can become a FIFO until it is opened, and somebody outside may hold a lease.
+    let _watched = (!how.is_exclusive()).then(|| cx.watched());
     if !how.creates() {
         return Ok(open(how.flags).map(Some));
     }

@@ -43,10 +43,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// There is a thread.
-    started: bool,
-    /// In this process: it is not there in one that was forked.
-    process: u32,
+    /// The process in which there is a thread: none is there in one that was forked.
+    thread_in: Option<u32>,
     /// It is at the writer.
     writing: bool,
     queue: VecDeque<Vec<u8>>,
@@ -153,11 +151,10 @@ impl Outlet {
         state.waiting += record.len();
         state.accepted += 1;
         state.queue.push_back(record);
-        if !state.started {
-            state.started = self.shared.start();
-            state.process = std::process::id();
+        if state.thread_in.is_none() {
+            state.thread_in = self.shared.start().then(std::process::id);
         }
-        if !state.started {
+        if state.thread_in.is_none() {
             // Rather held up than not heard.
             drop(state);
             let mut writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -190,7 +187,7 @@ impl Outlet {
                 break;
             }
             waits += 1;
-            if state.writing || state.process != std::process::id() || waits == WAITS {
+            if state.writing || state.thread_in != Some(std::process::id()) || waits == WAITS {
                 state.given_up = Some(state.done);
                 break;
             }
@@ -302,7 +299,7 @@ pub(crate) mod tests {
         assert_eq!(outlet.settle(SHORT), 0);
         // In a process that was forked there is none.
         let mut state = outlet.shared.lock();
-        (state.process, state.given_up) = (0, None);
+        (state.thread_in, state.given_up) = (Some(0), None);
         drop(state);
         assert_eq!(outlet.settle(SHORT), 1);
         drop(writer);

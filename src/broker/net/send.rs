@@ -68,8 +68,8 @@ pub(in super::super) fn sendmmsg(cx: &mut Cx<'_>) -> Result<Answer> {
     let Some(fd) = cx.duplicate()? else { return unsafely::judge(cx) };
     let socket = cx.socket(fd)?;
     let start = cx.value(0)?;
-    let mut done = std::mem::take(&mut cx.begun.messages);
-    while done < cx.value_int(1)?.min(MAX_MESSAGES) {
+    while cx.begun.messages < cx.value_int(1)?.min(MAX_MESSAGES) {
+        let done = cx.begun.messages;
         let here = start.wrapping_add(u64::from(done) * layout.counted());
         let sent = layout
             .read(&cx.caller, here)
@@ -80,11 +80,8 @@ pub(in super::super) fn sendmmsg(cx: &mut Cx<'_>) -> Result<Answer> {
                 Ok(true)
             });
         match sent {
-            Ok(true) => done += 1,
-            Err(Stop::Errno(Errno::EINTR) | Stop::Interrupted) if cx.supervisor.crew.is_ending() => {
-                cx.begun.messages = done;
-                return Err(Stop::Interrupted);
-            }
+            Ok(true) => cx.begun.messages += 1,
+            Err(stop) if cx.supervisor.crew.leaves(&stop) => return Err(stop),
             // Nothing can be refused, so the first message was left to the kernel, and with it all others.
             Ok(false) if done == 0 => return Ok(Answer::Continue),
             Err(Stop::Errno(errno)) if done == 0 => return Err(errno.into()),
@@ -93,7 +90,7 @@ pub(in super::super) fn sendmmsg(cx: &mut Cx<'_>) -> Result<Answer> {
             Ok(false) | Err(Stop::Errno(_) | Stop::Interrupted) => break,
         }
     }
-    Ok(Answer::Value(done.into()))
+    Ok(Answer::Value(cx.begun.messages.into()))
 }
 
 fn flags(cx: &Cx<'_>, layout: Layout) -> Result<i32> {
@@ -172,8 +169,9 @@ fn send(
         netlink::name(cx, socket)?;
     }
     let ask = Ask { flags: flags & !libc::MSG_ZEROCOPY, waits: may_wait(socket, flags)? };
-    let (mut sent, mut copy) = (std::mem::take(&mut cx.begun.bytes), Vec::new());
-    while sent == 0 || sent < data.total {
+    let mut copy = Vec::new();
+    while cx.begun.bytes == 0 || cx.begun.bytes < data.total {
+        let sent = cx.begun.bytes;
         let portion = data.copy(&cx.caller, sent, portion, stream, &mut copy).and_then(|()| {
             let (name, control) = match sent {
                 0 => (destination.raw.bytes(), control.bytes.as_slice()),
@@ -183,17 +181,15 @@ fn send(
         });
         match portion {
             Ok(Portion { len, last }) => {
-                sent += len as u64;
-                if last && sent < data.total && cx.supervisor.crew.is_ending() {
-                    return Err(leave(cx, sent));
+                cx.begun.bytes += len as u64;
+                if last && cx.begun.bytes < data.total && cx.supervisor.crew.is_ending() {
+                    return Err(Stop::Interrupted);
                 }
                 if last || !stream || len == 0 {
                     break;
                 }
             }
-            Err(Stop::Errno(Errno::EINTR) | Stop::Interrupted) if cx.supervisor.crew.is_ending() => {
-                return Err(leave(cx, sent));
-            }
+            Err(stop) if cx.supervisor.crew.leaves(&stop) => return Err(stop),
             Err(Stop::Errno(errno)) if sent == 0 => {
                 if errno == Errno::EPIPE && stream && flags & libc::MSG_NOSIGNAL == 0 {
                     // Before the answer, so that it is there when the call returns.
@@ -206,13 +202,8 @@ fn send(
             Err(Stop::Gone) => return Err(Stop::Gone),
         }
     }
-    Ok(sent as usize)
-}
-
-/// It was not a signal of the caller's: the rest is another crew's.
-fn leave(cx: &mut Cx<'_>, sent: u64) -> Stop {
-    cx.begun.bytes = sent;
-    Stop::Interrupted
+    // The next message begins at its beginning.
+    Ok(std::mem::take(&mut cx.begun.bytes) as usize)
 }
 
 /// How large a message can be that the socket sends as one.
