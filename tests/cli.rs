@@ -2,11 +2,12 @@
 #![cfg(feature = "cli")]
 #![forbid(unsafe_code)]
 
+mod common;
+
 use std::process::{Command, Output};
 
 fn sydbox(arguments: &[&str]) -> Output {
-    let program = std::env::var_os("SYDBOX_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sydbox").into());
-    let mut command = Command::new(program);
+    let mut command = Command::new(common::sydbox());
     command.env_remove("CLICOLOR_FORCE");
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SYDBOX_") {

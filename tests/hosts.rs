@@ -59,11 +59,10 @@ def full():
     except BlockingIOError: a.setblocking(True)
     return a, b
 v = iovec(ctypes.addressof(nobody_ := ctypes.create_string_buffer(9999)), 9999); m = msghdr(None, 0, ctypes.addressof(v), 1, None, 0, 0)
-def connecting(): return any(line.split()[3] == '02' for line in open('/proc/net/tcp').readlines()[1:])
 def signalled(go, most):
     over, main = threading.Event(), (threading.get_native_id(), threading.get_ident())
     def waits():
-        call = open('/proc/self/task/%d/syscall' % main[0]).read().split()[0]
+        call = call_of(main[0])
         return call == '46' or call == '42' and connecting()
     def run():
         while not over.is_set() and len(hits) < most:
@@ -123,9 +122,8 @@ fn callers_that_die_while_they_wait() {
     }
     let env = Env::new();
     let text = r"
-def waiting(): return sum(line.split()[3] == '02' for line in open('/proc/net/tcp').readlines()[1:])
 def until(n):
-    while waiting() != n: time.sleep(0.01)
+    while connecting() != n: time.sleep(0.01)
     print(n)
 children = []
 for i in range(40):

@@ -295,7 +295,7 @@ def send():
     tid.append(threading.get_native_id()); libc.sendmsg(fd, ctypes.byref(m), 0); done.set()
 tid = []; t = threading.Thread(target=send); t.start()
 while not tid: pass
-while not open('/proc/self/task/%d/syscall' % tid[0]).read().startswith('46 '): pass
+while call_of(tid[0]) != '46': pass
 # It may not have got through to the supervisor: then it is this one that waits.
 closed = threading.Event(); c = threading.Thread(target=lambda: (os.close(fd), closed.set())); c.start()
 for thread, event in (t, done), (c, closed):

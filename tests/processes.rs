@@ -393,10 +393,10 @@ fn without_its_supervisor_the_tree_can_do_nothing() {
     let sydbox = nix::unistd::Pid::from_raw(running.child.id() as i32);
     nix::sys::signal::kill(sydbox, nix::sys::signal::Signal::SIGKILL).unwrap();
     let _ = running.finish();
-    assert!(common::becomes(|| !is_alive(&eldest)), "the eldest lives on");
-    assert!(is_alive(&left));
+    assert!(common::becomes(|| !common::is_alive(&eldest)), "the eldest lives on");
+    assert!(common::is_alive(&left));
     std::fs::write(env.path("ok/go"), "go\n").unwrap();
-    assert!(common::becomes(|| !is_alive(&left)), "what is left does not end");
+    assert!(common::becomes(|| !common::is_alive(&left)), "what is left does not end");
     assert!(env.path("ok/before").exists());
     assert!(!env.path("ok/after").exists() && !env.path("ok/after-too").exists());
 }
@@ -407,14 +407,8 @@ fn nothing_more_is_made_when_the_supervisor_dies() {
     let env = Env::new();
     let script = "for job in 1 2 3 4 5 6 7 8; do \"$0\" forever ok & done; wait";
     let mut running = env.run("sh").args(["-c", script]).arg(env.program("hostile")).brokered().start();
-    let made = || std::fs::read_dir(env.path("ok")).unwrap().count();
-    // Each process by its number.
-    let makers = || {
-        let names = std::fs::read_dir(env.path("ok")).unwrap().map(|file| file.unwrap().file_name());
-        let name = |name: std::ffi::OsString| name.to_string_lossy().split('.').next().map(str::to_owned);
-        names.filter_map(name).collect::<std::collections::HashSet<_>>().len()
-    };
-    assert!(common::becomes(|| made() > 500 && makers() == 8));
+    let made = || common::made_by(&env.path("ok")).values().sum::<usize>();
+    assert!(common::becomes(|| made() > 500 && common::made_by(&env.path("ok")).len() == 8));
     let mut output = running.child.stdout.take().unwrap();
     running.child.kill().unwrap();
     running.child.wait().unwrap();
@@ -425,9 +419,4 @@ fn nothing_more_is_made_when_the_supervisor_dies() {
     assert_eq!(said, "ENOSYS\n".repeat(8));
     assert_eq!(made(), at_death);
     running.finish();
-}
-
-/// Whether there is such a process, and no zombie.
-fn is_alive(pid: &str) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"))
 }

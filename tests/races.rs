@@ -455,6 +455,15 @@ fn a_signal_interrupts_an_open_that_blocks() {
     assert_eq!(sandboxed, native);
 }
 
+/// For scripts: the thread of a process that opens something, once it does; the second if there is one.
+const OPENING: &str = r"
+import os
+def opening(pid):
+    tid = sorted((int(name) for name in os.listdir(f'/proc/{pid}/task')), key=lambda tid: tid != pid)[-1]
+    while open(f'/proc/{pid}/task/{tid}/syscall').read().split()[0] not in ('2', '257'): pass
+    return tid
+";
+
 /// A process is stopped while it is blocked, and goes on being blocked when it continues: whichever of its threads it is,
 /// and whoever is told.
 ///
@@ -466,9 +475,6 @@ import os, signal, sys, threading
 os.mkfifo('fifo')
 def wait():
     os.write(ready, b'x'); fd = os.open('fifo', os.O_WRONLY); os.write(fd, b'opened'); os.close(fd)
-def tids(pid): return sorted((int(name) for name in os.listdir(f'/proc/{pid}/task')), key=lambda tid: tid != pid)
-def until_open(pid, tid):
-    while open(f'/proc/{pid}/task/{tid}/syscall').read().split()[0] not in ('2', '257'): pass
 def state(tid): return open(f'/proc/{pid}/task/{tid}/stat').read().rsplit(') ')[1][0]
 for threaded in (False, True):
     for sign in (signal.SIGSTOP, signal.SIGTSTP):
@@ -479,8 +485,7 @@ for threaded in (False, True):
             else: wait()
             os._exit(7)
         os.read(told, 1)
-        tid = tids(pid)[-1]
-        until_open(pid, tid)
+        tid = opening(pid)
         os.kill(pid, sign); _, status = os.waitpid(pid, os.WUNTRACED)
         print('stopped by', os.WSTOPSIG(status), state(tid), flush=True)
         os.kill(pid, signal.SIGCONT); os.waitpid(pid, os.WCONTINUED)
@@ -488,7 +493,7 @@ for threaded in (False, True):
         print('ended', os.waitpid(pid, 0)[1] >> 8, flush=True)
 ";
     let env = Env::new();
-    let run = env.run("python3").args(["-c", script]).dir(env.path("ok"));
+    let run = env.run("python3").args(["-c", &[OPENING, script].concat()]).dir(env.path("ok"));
     let native = run.output().succeeded().stdout;
     let lines = ["stopped by 19 T", "opened", "ended 7", "stopped by 20 T", "opened", "ended 7"];
     assert_eq!(native, [lines, lines].concat().join("\n") + "\n");
@@ -509,17 +514,12 @@ import ctypes, os, resource, signal, sys, threading
 resource.setrlimit(resource.RLIMIT_CORE, (min(1, resource.getrlimit(resource.RLIMIT_CORE)[1]),) * 2)
 os.mkfifo('fifo')
 libc = ctypes.CDLL(None)
-def tids(pid): return sorted((int(name) for name in os.listdir(f'/proc/{pid}/task')), key=lambda tid: tid != pid)
-def until_open(pid, tid):
-    while open(f'/proc/{pid}/task/{tid}/syscall').read().split()[0] not in ('2', '257'): pass
 def state(pid, tid): return open(f'/proc/{pid}/task/{tid}/stat').read().rsplit(') ')[1][0]
 def blocked(run=lambda block: block()):
     told, ready = os.pipe(); pid = os.fork()
     if pid == 0: run(lambda: (os.write(ready, b'x'), os.open('fifo', os.O_WRONLY)))
     os.read(told, 1); os.close(told); os.close(ready)
-    tid = tids(pid)[-1]
-    until_open(pid, tid)
-    return pid, tid
+    return pid, opening(pid)
 def end(pid, sign): os.kill(pid, sign); return os.WTERMSIG(os.waitpid(pid, 0)[1])
 for sign in (signal.SIGTERM, signal.SIGQUIT, signal.SIGABRT, signal.SIGXCPU, signal.SIGSEGV): print(end(blocked()[0], sign))
 def alone(block):
@@ -537,7 +537,10 @@ os.kill(pid, signal.SIGALRM); print('ended', os.waitpid(pid, 0)[1] >> 8)
 ";
     let env = Env::new();
     // In the background SIGQUIT is ignored.
-    let run = env.run("env").args(["--default-signal", "python3", "-c", script]).dir(env.path("ok"));
+    let run = env
+        .run("env")
+        .args(["--default-signal", "python3", "-c", &[OPENING, script].concat()])
+        .dir(env.path("ok"));
     let native = run.output().succeeded().stdout;
     assert_eq!(native, "15\n3\n6\n24\n11\nstopped 9\nended 9\n");
     std::fs::remove_file(env.path("ok/fifo")).unwrap();

@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -205,9 +204,7 @@ fn a_violation_can_kill() {
     let all = run("killall");
     assert_eq!((all.stdout.as_str(), all.status.code()), ("", Some(137)), "{all:?}");
     let daemon = std::fs::read_to_string(env.path("ok/daemon")).unwrap();
-    // Nobody may have waited for it yet.
-    let stat = || std::fs::read_to_string(format!("/proc/{}/stat", daemon.trim()));
-    assert!(common::becomes(|| stat().map_or(true, |stat| stat.contains(") Z"))), "{:?}", stat());
+    assert!(common::becomes(|| !common::is_alive(daemon.trim())), "{daemon}");
     assert!(!env.path("no/file").exists());
 }
 
@@ -317,15 +314,7 @@ fn calls_are_answered_while_supervisors_change() {
             .iter()
             .fold(run, |run, file| run.rule(format!("allowlist/write+{}", env.text(file))));
         let running = run.start();
-        // How many files each has made.
-        let made = || {
-            let mut made = HashMap::new();
-            for file in std::fs::read_dir(env.path("ok")).unwrap() {
-                let name = file.unwrap().file_name().into_string().unwrap();
-                *made.entry(name.split('.').next().unwrap().to_owned()).or_insert(0) += 1;
-            }
-            made
-        };
+        let made = || common::made_by(&env.path("ok"));
         let makers = Makers(env.path("pids"));
         assert!(common::becomes(|| made().len() == 16));
         running.finish().succeeded();
@@ -343,14 +332,10 @@ struct Makers(PathBuf);
 impl Drop for Makers {
     fn drop(&mut self) {
         let pids = std::fs::read_to_string(&self.0).unwrap_or_default();
-        let pids: Vec<i32> = pids.lines().filter_map(|pid| pid.parse().ok()).collect();
-        for pid in &pids {
-            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+        for pid in pids.lines().filter_map(|pid| pid.parse().ok()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
-        // Nobody may have waited for them yet.
-        let stat = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/stat"));
-        let is_over = |pid: &i32| stat(pid).map_or(true, |stat| stat.contains(") Z"));
-        common::becomes(|| pids.iter().all(is_over));
+        common::becomes(|| !pids.lines().any(common::is_alive));
     }
 }
 

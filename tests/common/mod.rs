@@ -16,7 +16,8 @@ use sydbox::SandboxBuilder;
 
 #[path = "../limit/mod.rs"]
 mod limit;
-pub use limit::{Limit, becomes};
+#[allow(unused_imports)]
+pub use limit::{Limit, becomes, is_raced};
 
 /// The command under test.
 pub fn sydbox() -> PathBuf {
@@ -52,6 +53,21 @@ pub fn said_by(mut command: Command, sandbox: Option<SandboxBuilder>) -> String 
     let output = std::io::read_to_string(child.take_stdout().unwrap()).unwrap();
     child.wait().unwrap();
     output
+}
+
+/// Whether there is such a process, and no zombie, which nobody may have waited for yet.
+pub fn is_alive(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"))
+}
+
+/// How many files each process has made with `hostile forever` in a directory.
+pub fn made_by(dir: &Path) -> HashMap<String, usize> {
+    let mut made = HashMap::new();
+    for file in std::fs::read_dir(dir).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        *made.entry(name.split('.').next().unwrap().to_owned()).or_insert(0) += 1;
+    }
+    made
 }
 
 /// Copies a program, by another process: what other tests start while the copy is open for writing has it, too, until that

@@ -15,7 +15,7 @@ use std::time::Duration;
 mod limit;
 use limit::Limit;
 #[allow(unused_imports)]
-pub use limit::becomes;
+pub use limit::{becomes, is_raced};
 
 /// What every script begins with.
 pub const PRELUDE: &str = include_str!("../programs/net.py");
@@ -139,11 +139,6 @@ pub fn has_ipv6() -> bool {
 
 /// So late no datagram comes any more.
 pub const LATE: Duration = Duration::from_millis(200);
-
-/// Whether a race that is run without the sandbox shows what it is about: the other thread may not have its turn each time.
-pub fn is_raced(mut run: impl FnMut() -> bool) -> bool {
-    (0..100).any(|_| run())
-}
 
 pub fn udp_server() -> (UdpSocket, String) {
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
